@@ -1,0 +1,19 @@
+"""smile-synth: pretrain video models with no natural video.
+
+Axis letters, used as suffixes of array names throughout (``frames_BTHWC``):
+
+=====  =======================================================
+B      clips in a batch
+T      frames of a clip
+H, W   rows and columns, in pixels
+C      channels
+N      tokens of a clip, time-major: tubelet, then row, then column
+D      width of a token
+K      object slots of a clip, in painter's order
+=====  =======================================================
+
+``is_masked`` is True where the student does NOT see a token.
+Boxes are ``xyxy`` in canvas pixels, edges (not pixel centres); pixel (row i, column j) covers [j, j+1) x [i, i+1).
+"""
+
+__version__ = "0.1.0"

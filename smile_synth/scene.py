@@ -1,0 +1,126 @@
+"""What a clip shows, as data only: a canvas, a background, a camera, and layers over it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from smile_synth.errors import SceneError
+
+Label = int | float | npt.NDArray[Any]
+NO_ASSET = -1
+
+
+@dataclass(frozen=True, eq=False)
+class Canvas:
+    """Size of every clip of a data set.
+
+    Args:
+        height, width: pixels, at least 1.
+        num_frames: at least 1.
+    """
+
+    height: int
+    width: int
+    num_frames: int
+
+    def __post_init__(self) -> None:
+        for name in ("height", "width", "num_frames"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise SceneError(f"canvas {name} must be an integer of at least 1, got {value!r}")
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """One object of a scene: a texture, where it is in every frame, how opaque, and what it is.
+
+    Args:
+        texture: uint8 (h, w, 4), or (T, h, w, 4) when it changes from frame to frame; RGBA, alpha NOT premultiplied.
+        pose_T6: float32 (T, 6); row (a, b, c, d, e, f) takes the texture point (x, y) to the canvas point
+            (a x + b y + c, d x + e y + f). Points are pixel edges: the texture covers [0, w] x [0, h].
+        opacity_T: float32 (T,), 0 to 1, multiplies the texture's alpha.
+        object_id: row of the data set's asset table, or ``NO_ASSET``.
+        class_name: what the object is, for people and probes.
+    """
+
+    texture: npt.NDArray[np.uint8]
+    pose_T6: npt.NDArray[np.float32]
+    opacity_T: npt.NDArray[np.float32]
+    object_id: int = NO_ASSET
+    class_name: str = ""
+
+    def __post_init__(self) -> None:
+        t = self.texture
+        if t.dtype != np.uint8 or t.ndim not in (3, 4) or t.shape[-1] != 4 or 0 in t.shape:
+            raise SceneError(f"a layer's texture must be uint8 (h, w, 4) or (T, h, w, 4), got {t.dtype} {t.shape}")
+        pose, opacity = self.pose_T6, self.opacity_T
+        if pose.dtype != np.float32 or pose.ndim != 2 or pose.shape[1] != 6:
+            raise SceneError(f"a layer's pose must be float32 (T, 6), got {pose.dtype} {pose.shape}")
+        if not np.isfinite(pose).all():
+            raise SceneError("a layer's pose must be finite, got NaN or infinity")
+        if opacity.dtype != np.float32 or opacity.shape != pose.shape[:1]:
+            raise SceneError(
+                f"a layer's opacity must be float32 {pose.shape[:1]} like its pose, got {opacity.dtype} {opacity.shape}"
+            )
+        if not ((opacity >= 0) & (opacity <= 1)).all():
+            raise SceneError(f"a layer's opacity must lie in [0, 1], got {opacity.min()} to {opacity.max()}")
+        if t.ndim == 4 and t.shape[0] != pose.shape[0]:
+            raise SceneError(f"an animated texture must have {pose.shape[0]} frames like its pose, got {t.shape[0]}")
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """Everything that a clip shows; rendering it makes no choice of its own.
+
+    Args:
+        canvas: size of the clip.
+        background: RGB uint8, (h, w, 3) or (T, h, w, 3); of the canvas's size unless a camera looks at it.
+        camera_T33: None for a camera that stands still, or float32 (T, 3, 3): homographies that take background
+            points to canvas points. Beyond its borders the background is mirrored.
+        layers: in painter's order, the first one drawn first.
+        background_id: row of the data set's asset table, or ``NO_ASSET``.
+        labels: what the generator says of the clip, by the names that it declares (see ``LabelSpec``).
+        generator: name of the family that made the scene; empty means the generator that was asked.
+    """
+
+    canvas: Canvas
+    background: npt.NDArray[np.uint8]
+    camera_T33: npt.NDArray[np.float32] | None = None
+    layers: tuple[Layer, ...] = ()
+    background_id: int = NO_ASSET
+    labels: Mapping[str, Label] = field(default_factory=dict)
+    generator: str = ""
+
+    def __post_init__(self) -> None:
+        self._check_background()
+        self._check_camera()
+        for k, layer in enumerate(self.layers):
+            if len(layer.pose_T6) != self.canvas.num_frames:
+                raise SceneError(
+                    f"layer {k} must have {self.canvas.num_frames} poses, one a frame, got {len(layer.pose_T6)}"
+                )
+
+    def _check_background(self) -> None:
+        b, canvas = self.background, self.canvas
+        if b.dtype != np.uint8 or b.ndim not in (3, 4) or b.shape[-1] != 3 or 0 in b.shape:
+            raise SceneError(f"a background must be uint8 (h, w, 3) or (T, h, w, 3), got {b.dtype} {b.shape}")
+        if b.ndim == 4 and b.shape[0] != canvas.num_frames:
+            raise SceneError(f"a moving background must have {canvas.num_frames} frames, got {b.shape[0]}")
+        size = (canvas.height, canvas.width)
+        if self.camera_T33 is None and b.shape[-3:-1] != size:
+            raise SceneError(f"a background without camera must be of the canvas's size {size}, got {b.shape[-3:-1]}")
+
+    def _check_camera(self) -> None:
+        camera = self.camera_T33
+        if camera is None:
+            return
+        expected = (self.canvas.num_frames, 3, 3)
+        if camera.dtype != np.float32 or camera.shape != expected:
+            raise SceneError(f"a camera must be float32 {expected}, got {camera.dtype} {camera.shape}")
+        if not np.isfinite(camera).all() or (np.abs(np.linalg.det(camera.astype(np.float64))) < 1e-12).any():
+            raise SceneError("a camera's homographies must be finite and invertible")
