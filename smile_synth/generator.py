@@ -80,4 +80,3 @@ class Generator(ABC, Generic[ParamsT]):
     @abstractmethod
     def sample(self, *, rng: np.random.Generator) -> Scene:
         """Draw one scene; every random choice comes from ``rng`` and from nothing else."""
-

@@ -1,8 +1,13 @@
-"""The base of every parameter model: strict, frozen, without unknown keys."""
+"""The base of every parameter model, and how its errors read."""
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from collections.abc import Iterable
+from typing import Any, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from smile_synth.errors import nearest
 
 
 class StrictParams(BaseModel):
@@ -11,4 +16,50 @@ class StrictParams(BaseModel):
     Every field of a subclass carries a description, its unit and its range.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+def first_problem(error: ValidationError, model: type[BaseModel], *, where: str) -> str:
+    """Return the first problem of ``error`` in one line: where, what, got, allowed.
+
+    Args:
+        error: what validating ``model`` raised.
+        model: the model that was validated; its fields are named where a key is unknown.
+        where: what the values belong to, such as ``recipe demo.yaml``.
+    """
+    problems = error.errors(include_url=False)
+    first = problems[0]
+    path = ".".join(str(part) for part in first["loc"])
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    if first["type"] == "extra_forbidden":
+        known = sorted(_fields_at(model, first["loc"][:-1]))
+        key = str(first["loc"][-1])
+        return f"{where}: unknown key {path!r}.{nearest(key, known)} Known here: {', '.join(known)}{more}"
+    if first["type"] == "missing":
+        return f"{where}: {path!r} is missing{more}"
+    message = first["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
+    got = "" if isinstance(first["input"], dict) else f", got {first['input']!r}"
+    return f"{where}: {path + ': ' if path else ''}{message}{got}{more}"
+
+
+def _fields_at(model: type[BaseModel], path: Iterable[Any]) -> set[str]:
+    """Return the field names of the model that stands at ``path`` inside ``model``."""
+    here: set[type[BaseModel]] = {model}
+    for part in path:
+        inner: set[type[BaseModel]] = set()
+        for candidate in here:
+            info = candidate.model_fields.get(str(part))
+            inner |= _models_in(info.annotation) if info is not None else set()
+            inner |= {candidate} if candidate.__name__ == part or isinstance(part, int) else set()
+        here = inner or here
+    return {name for candidate in here for name in candidate.model_fields}
+
+
+def _models_in(annotation: Any) -> set[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return {annotation}
+    found: set[type[BaseModel]] = set()
+    for argument in get_args(annotation):
+        found |= _models_in(argument)
+    return found

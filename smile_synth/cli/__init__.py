@@ -1,0 +1,90 @@
+"""The command line: thin, quick to start, one line for every error."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from smile_synth import __version__
+from smile_synth.errors import SmileSynthError
+
+COMMANDS = (
+    "render",
+    "verify",
+    "info",
+    "preview",
+    "report",
+    "card",
+    "pretrain",
+    "probe",
+    "export",
+    "generators",
+    "recipes",
+    "doctor",
+)
+EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 130
+
+
+class OneLineErrors(TyperGroup):
+    """A command group that turns bad input into one line and exit code 2, unless ``--debug`` stands anywhere."""
+
+    _debug = False
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **options: Any) -> Any:
+        arguments = list(sys.argv[1:] if args is None else args)
+        self._debug = "--debug" in arguments
+        return super().main([a for a in arguments if a != "--debug"], *rest, **options)
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (SmileSynthError, OSError) as error:
+            if self._debug:
+                raise
+            typer.echo(f"smile-synth: {' '.join(str(error).split())}", err=True)
+            raise typer.Exit(EXIT_BAD_INPUT) from None
+        except KeyboardInterrupt:
+            if self._debug:
+                raise
+            typer.echo("smile-synth: interrupted; run the same command again to go on", err=True)
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+app = typer.Typer(
+    name="smile-synth",
+    cls=OneLineErrors,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        typer.echo(f"smile-synth {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error; may stand anywhere."),
+    version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Print the version."),
+) -> None:
+    """Pretrain video models with no natural video: render, look, pretrain, probe."""
+
+
+for _name in COMMANDS:
+    if importlib.util.find_spec(f"smile_synth.cli.{_name}"):
+        importlib.import_module(f"smile_synth.cli.{_name}").register(app)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

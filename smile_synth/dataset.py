@@ -1,0 +1,147 @@
+"""A data set before it is rendered: every clip's scene, made on its own from (recipe, seed, clip)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from smile_synth.assets import Assets, AssetsParams
+from smile_synth.errors import GeneratorError, RecipeError, SmileSynthError
+from smile_synth.generator import Generator, GeneratorContext, LabelSpec
+from smile_synth.params import StrictParams, first_problem
+from smile_synth.randomness import clip_rng
+from smile_synth.registry import find
+from smile_synth.scene import Canvas, Scene
+
+
+class CanvasParams(StrictParams):
+    """Size of every clip."""
+
+    height: int = Field(224, ge=8, le=2048, description="rows, in pixels")
+    width: int = Field(224, ge=8, le=2048, description="columns, in pixels")
+    frames: int = Field(16, ge=1, le=1024, description="frames of a clip")
+
+
+class StoreParams(StrictParams):
+    """How clips are laid out in the store."""
+
+    clips_per_shard: int = Field(64, ge=1, le=65536, description="clips in one shard file")
+    zstd_level: int = Field(1, ge=-7, le=19, description="zstd level of the frames; larger is smaller and slower")
+
+
+class DatasetParams(StrictParams):
+    """What to render, and how many clips of it."""
+
+    clips: int = Field(1024, ge=1, le=1_000_000_000, description="number of clips")
+    canvas: CanvasParams = Field(CanvasParams(), description="size of every clip")
+    generator: str = Field("cutouts", description="name, package.module:Class, or file.py:Class beside the recipe")
+    params: dict[str, Any] = Field(default_factory=dict, description="the generator's own parameters")
+    assets: AssetsParams = Field(AssetsParams(), description="where backgrounds and objects come from")
+    store: StoreParams = Field(StoreParams(), description="layout of the store")
+
+
+class Dataset:
+    """The scenes of a data set, each a pure function of (recipe, seed, clip).
+
+    Args:
+        params: what to render.
+        seed: seed of the data set, 0 or more.
+        folder: what relative paths in ``params`` start from, usually the recipe's folder.
+
+    Raises:
+        GeneratorError: the generator is unknown, or cannot be built.
+        RecipeError: the generator's parameters are not valid.
+        AssetError: backgrounds or objects cannot be read.
+    """
+
+    def __init__(self, params: DatasetParams, *, seed: int, folder: Path) -> None:
+        self.params, self.seed, self.folder = params, seed, folder
+        self.canvas = Canvas(params.canvas.height, params.canvas.width, params.canvas.frames)
+        self.assets = Assets.build(params.assets, folder=folder)
+        context = GeneratorContext(canvas=self.canvas, assets=self.assets)
+        self.generator = build_generator(params.generator, params.params, context, folder)
+        self.max_objects = self.generator.max_objects
+        self.label_specs: Mapping[str, LabelSpec] = dict(self.generator.label_specs)
+
+    def __len__(self) -> int:
+        return self.params.clips
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_rebuild, (self.params, self.seed, self.folder))
+
+    @property
+    def generator_names(self) -> tuple[str, ...]:
+        """Names of the families that can appear, the asked one first."""
+        return (self.params.generator, *getattr(self.generator, "families", ()))
+
+    def sample(self, clip: int) -> Scene:
+        """Return the scene of one clip.
+
+        Args:
+            clip: 0 to ``len(self) - 1``.
+
+        Raises:
+            GeneratorError: the generator failed or broke its contract; names clip, seed and how to repeat it.
+        """
+        if not 0 <= clip < len(self):
+            raise RecipeError(f"clip must be 0 to {len(self) - 1}, got {clip}")
+        try:
+            scene = self.generator.sample(rng=clip_rng(self.seed, clip))
+        except SmileSynthError as error:
+            raise self._failure(clip, str(error)) from error
+        except Exception as error:
+            raise self._failure(clip, f"{type(error).__name__}: {error}") from error
+        self._check(scene, clip)
+        return scene
+
+    def _check(self, scene: Scene, clip: int) -> None:
+        if not isinstance(scene, Scene):
+            raise self._failure(clip, f"sample() must return a Scene, got {type(scene).__name__}")
+        expected, got = self.canvas, scene.canvas
+        if (got.height, got.width, got.num_frames) != (expected.height, expected.width, expected.num_frames):
+            raise self._failure(clip, f"the scene's canvas must be {expected}, got {got}")
+        if len(scene.layers) > self.max_objects:
+            raise self._failure(clip, f"at most {self.max_objects} layers were promised, got {len(scene.layers)}")
+        if set(scene.labels) != set(self.label_specs):
+            raise self._failure(
+                clip, f"labels must be {sorted(self.label_specs)} as declared, got {sorted(scene.labels)}"
+            )
+
+    def _failure(self, clip: int, reason: str) -> GeneratorError:
+        return GeneratorError(
+            f"generator {self.params.generator!r} failed in clip {clip} (seed {self.seed}): {reason}. "
+            f"Repeat just that clip with: smile-synth preview RECIPE --seed {self.seed} --clip {clip} --debug"
+        )
+
+
+def build_generator(name: str, params: Mapping[str, Any], context: GeneratorContext, folder: Path) -> Generator[Any]:
+    """Find a generator and build it with checked parameters.
+
+    Args:
+        name: as in ``DatasetParams.generator``.
+        params: the generator's own parameters, unchecked.
+        context: canvas and assets.
+        folder: what relative file names start from.
+
+    Raises:
+        GeneratorError: there is no such generator, or its constructor failed.
+        RecipeError: a parameter is unknown or out of range.
+    """
+    cls = find(name, folder)
+    try:
+        checked = cls.Params.model_validate(dict(params))
+    except ValidationError as error:
+        raise RecipeError(first_problem(error, cls.Params, where=f"parameters of generator {name!r}")) from None
+    try:
+        return cls(checked, context)
+    except SmileSynthError:
+        raise
+    except Exception as error:
+        raise GeneratorError(f"generator {name!r} cannot be built: {type(error).__name__}: {error}") from error
+
+
+def _rebuild(params: DatasetParams, seed: int, folder: Path) -> Dataset:
+    return Dataset(params, seed=seed, folder=folder)

@@ -1,0 +1,154 @@
+"""Progress with rate and time left: a live bar on a terminal, plain lines in a log."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn
+
+SILENT_BELOW_S = 2.0
+SECONDS_BETWEEN_LINES = 5.0
+SECONDS_OF_RATE = 30.0
+
+
+def format_duration(seconds: float) -> str:
+    """Return ``seconds`` as people write it: ``42 s``, ``3 min 05 s``, ``2 h 07 min``."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+class Tracker:
+    """What the code that does the work sees: it advances, and notes things worth reading.
+
+    Args:
+        total: how many units there are.
+        label: what is being done.
+        unit: plural of what is counted.
+        show: called after every change.
+        clock: seconds, never going back.
+    """
+
+    def __init__(
+        self,
+        total: int,
+        label: str,
+        unit: str,
+        show: Callable[[Tracker], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.total, self.label, self.unit = total, label, unit
+        self.done = 0
+        self.notes: list[str] = []
+        self._show, self._clock = show, clock
+        self._marks = [(clock(), 0)]
+        self.started_s = clock()
+
+    def advance(self, n: int = 1) -> None:
+        """Count ``n`` more units as done."""
+        self.done += n
+        now = self._clock()
+        self._marks.append((now, self.done))
+        while len(self._marks) > 2 and now - self._marks[0][0] > SECONDS_OF_RATE:
+            self._marks.pop(0)
+        self._show(self)
+
+    def note(self, text: str) -> None:
+        """Show a line of its own beside the progress."""
+        self.notes.append(text)
+        self._show(self)
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the work began."""
+        return self._clock() - self.started_s
+
+    @property
+    def rate(self) -> float:
+        """Units a second over the last half minute, 0 while nothing is known."""
+        (first_s, first_done), now = self._marks[0], self._clock()
+        return (self.done - first_done) / (now - first_s) if now > first_s else 0.0
+
+    def status(self) -> str:
+        """Return ``640/1024 clips, 62% · 231 clips/s · 2 s left``."""
+        share = f"{self.done}/{self.total} {self.unit}, {100 * self.done // max(self.total, 1)}%"
+        if self.rate <= 0:
+            return share
+        left = format_duration((self.total - self.done) / self.rate)
+        return f"{share} · {self.rate:.3g} {self.unit}/s · {left} left"
+
+    def closing(self) -> str:
+        """Return ``1024 clips in 4 s (231 clips/s)``."""
+        elapsed = max(self.elapsed_s, 1e-9)
+        return f"{self.done} {self.unit} in {format_duration(elapsed)} ({self.done / elapsed:.3g} {self.unit}/s)"
+
+
+@contextmanager
+def track(total: int, label: str, unit: str = "clips", stream: TextIO | None = None) -> Iterator[Tracker]:
+    """Show the progress of a block of work on ``stream`` (standard error unless given).
+
+    Args:
+        total: how many units the work has.
+        label: what is being done, such as ``render``.
+        unit: plural of what is counted.
+        stream: where to write; a terminal gets a live bar, anything else gets plain lines, none within the
+            first two seconds.
+    """
+    out = stream or sys.stderr
+    with _live(total, label, unit, out) if out.isatty() else _plain(total, label, unit, out) as tracker:
+        yield tracker
+
+
+@contextmanager
+def _live(total: int, label: str, unit: str, out: TextIO) -> Iterator[Tracker]:
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+    )
+    with Progress(*columns, console=Console(file=out), transient=True) as bar:
+        task = bar.add_task(label, total=total, rate="")
+        tracker = Tracker(total, label, unit, _live_view(bar, task))
+        yield tracker
+    if tracker.elapsed_s >= SILENT_BELOW_S and tracker.done:
+        out.write(f"{label}: {tracker.closing()}\n")
+
+
+def _live_view(bar: Progress, task: TaskID) -> Callable[[Tracker], None]:
+    def show(tracker: Tracker) -> None:
+        bar.update(task, completed=tracker.done, total=tracker.total, rate=tracker.status().partition(" · ")[2])
+        while tracker.notes:
+            bar.console.print(tracker.notes.pop(0), highlight=False, markup=False)
+
+    return show
+
+
+@contextmanager
+def _plain(total: int, label: str, unit: str, out: TextIO) -> Iterator[Tracker]:
+    last_line_s = time.monotonic() + SILENT_BELOW_S - SECONDS_BETWEEN_LINES
+
+    def show(tracker: Tracker) -> None:
+        nonlocal last_line_s
+        while tracker.notes:
+            out.write(f"{label}: {tracker.notes.pop(0)}\n")
+        now = time.monotonic()
+        if now - last_line_s >= SECONDS_BETWEEN_LINES and tracker.done < tracker.total:
+            last_line_s = now
+            out.write(f"{label}: {tracker.status()}\n")
+            out.flush()
+
+    tracker = Tracker(total, label, unit, show)
+    yield tracker
+    if tracker.elapsed_s >= SILENT_BELOW_S and tracker.done:
+        out.write(f"{label}: {tracker.closing()}\n")
+        out.flush()
