@@ -1,0 +1,219 @@
+"""Clips as pictures: contact sheets and animations, with boxes and paths drawn on request."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+
+from smile_synth.errors import SmileSynthError
+
+Frames = npt.NDArray[np.uint8]
+Boxes = npt.NDArray[np.float32]
+
+STILL_SUFFIXES = (".png", ".jpg", ".jpeg")
+MOVING_SUFFIXES = (".gif", ".webp", ".mp4")
+GAP_PX = 2
+CAPTION_PX = 12
+PAPER = (255, 255, 255)
+INK = (70, 70, 70)
+OBJECT_COLOURS = (
+    (255, 84, 84),
+    (64, 196, 255),
+    (255, 208, 0),
+    (112, 224, 96),
+    (232, 112, 255),
+    (255, 150, 40),
+    (0, 224, 196),
+    (160, 160, 255),
+)
+
+
+class PreviewError(SmileSynthError):
+    """A picture cannot be made from what was given."""
+
+
+def contact_sheet(
+    frames_BTHWC: Frames,
+    *,
+    boxes_BKT4: Boxes | None = None,
+    captions: Sequence[str] | None = None,
+    columns: int = 8,
+    tile_px: int = 128,
+    show_boxes: bool = False,
+    show_paths: bool = False,
+) -> Image.Image:
+    """Return one picture of several clips: a row per clip, a column per frame.
+
+    Args:
+        frames_BTHWC: uint8 (B, T, H, W, 3).
+        boxes_BKT4: float32 (B, K, T, 4), xyxy in canvas pixels, NaN where absent; needed for boxes and paths.
+        captions: a short text per clip, written above its row; None for numbers, empty for no captions.
+        columns: most frames of a clip to show, evenly spaced from the first to the last.
+        tile_px: longest side of a frame in the picture; larger frames are made smaller, smaller ones stay.
+        show_boxes: draw every object's box.
+        show_paths: draw the way of every object's box centre up to the frame shown.
+
+    Returns:
+        An RGB picture.
+
+    Raises:
+        PreviewError: the arrays do not fit each other.
+    """
+    _check_clips(frames_BTHWC, boxes_BKT4, show_boxes or show_paths)
+    num_clips, num_frames = frames_BTHWC.shape[:2]
+    texts = [f"clip {i}" for i in range(num_clips)] if captions is None else list(captions)
+    scale = min(1.0, tile_px / max(frames_BTHWC.shape[2:4]))
+    height, width = (max(1, round(size * scale)) for size in frames_BTHWC.shape[2:4])
+    shown = np.unique(np.linspace(0, num_frames - 1, min(columns, num_frames)).round().astype(int))
+    caption_px = CAPTION_PX if texts else 0
+    sheet = _sheet(num_clips, len(shown), height + caption_px, width)
+    for row in range(num_clips):
+        top = GAP_PX + row * (height + caption_px + GAP_PX)
+        if texts:
+            _write(sheet, (GAP_PX, top), texts[row])
+        boxes = None if boxes_BKT4 is None else boxes_BKT4[row]
+        for column, t in enumerate(shown):
+            tile = _tile(frames_BTHWC[row, t], (width, height))
+            if boxes is not None:
+                _mark(tile, boxes, int(t), scale, show_boxes=show_boxes, show_paths=show_paths)
+            sheet.paste(tile, (GAP_PX + column * (width + GAP_PX), top + caption_px))
+    return sheet
+
+
+def animation(
+    frames_BTHWC: Frames,
+    *,
+    boxes_BKT4: Boxes | None = None,
+    show_boxes: bool = False,
+    show_paths: bool = False,
+) -> Frames:
+    """Return one clip that shows several clips side by side.
+
+    Args:
+        frames_BTHWC: uint8 (B, T, H, W, 3).
+        boxes_BKT4: as for ``contact_sheet``.
+        show_boxes, show_paths: as for ``contact_sheet``.
+
+    Returns:
+        uint8 (T, rows, columns, 3), rows and columns even, as video codecs want them.
+
+    Raises:
+        PreviewError: the arrays do not fit each other.
+    """
+    _check_clips(frames_BTHWC, boxes_BKT4, show_boxes or show_paths)
+    num_clips, num_frames, height, width, _ = frames_BTHWC.shape
+    columns = math.ceil(math.sqrt(num_clips))
+    pages = []
+    for t in range(num_frames):
+        page = _sheet(math.ceil(num_clips / columns), columns, height, width)
+        for clip in range(num_clips):
+            tile = _tile(frames_BTHWC[clip, t], (width, height))
+            if boxes_BKT4 is not None:
+                _mark(tile, boxes_BKT4[clip], t, 1.0, show_boxes=show_boxes, show_paths=show_paths)
+            row, column = divmod(clip, columns)
+            page.paste(tile, (GAP_PX + column * (width + GAP_PX), GAP_PX + row * (height + GAP_PX)))
+        pages.append(np.asarray(page))
+    stacked = np.stack(pages)
+    return np.pad(stacked, ((0, 0), (0, stacked.shape[1] % 2), (0, stacked.shape[2] % 2), (0, 0)), mode="edge")
+
+
+def check_suffix(path: Path) -> None:
+    """Raise PreviewError unless pictures or animations can be written under this name."""
+    allowed = STILL_SUFFIXES + MOVING_SUFFIXES
+    if path.suffix.lower() not in allowed:
+        raise PreviewError(
+            f"{path}: a preview's name must end in {', '.join(allowed)}, got {path.suffix or 'no ending'!r}"
+        )
+
+
+def save_animation(frames_THWC: Frames, path: Path, *, frames_per_second: float = 12.5) -> None:
+    """Write a clip as an animated GIF or WebP (endless loop) or as an H.264 MP4.
+
+    Args:
+        frames_THWC: uint8 (T, H, W, 3).
+        path: ends in .gif, .webp or .mp4.
+        frames_per_second: above 0.
+
+    Raises:
+        PreviewError: the ending is unknown, or MP4 is asked for without PyAV.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in MOVING_SUFFIXES:
+        raise PreviewError(f"{path}: an animation's name must end in {', '.join(MOVING_SUFFIXES)}, got {suffix!r}")
+    if suffix == ".mp4":
+        _save_mp4(frames_THWC, path, frames_per_second)
+        return
+    pages = [Image.fromarray(frame) for frame in frames_THWC]
+    options: dict[str, Any] = {"quality": 85, "method": 4} if suffix == ".webp" else {}
+    duration_ms = max(1, round(1000 / frames_per_second))
+    pages[0].save(path, save_all=True, append_images=pages[1:], duration=duration_ms, loop=0, **options)
+
+
+def _save_mp4(frames_THWC: Frames, path: Path, frames_per_second: float) -> None:
+    try:
+        import av
+    except ImportError:
+        raise PreviewError(
+            f"{path}: MP4 needs PyAV: pip install 'smile-synth[video]', or write .webp or .gif"
+        ) from None
+    from fractions import Fraction
+
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=Fraction(frames_per_second).limit_denominator(1000))
+        stream.height, stream.width = frames_THWC.shape[1:3]
+        stream.pix_fmt, stream.options = "yuv420p", {"crf": "18"}
+        for frame in frames_THWC:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
+        container.mux(stream.encode())
+
+
+def _check_clips(frames_BTHWC: Frames, boxes_BKT4: Boxes | None, wants_boxes: bool) -> None:
+    shape = frames_BTHWC.shape
+    if frames_BTHWC.dtype != np.uint8 or len(shape) != 5 or shape[-1] != 3 or 0 in shape:
+        raise PreviewError(f"clips must be uint8 (B, T, H, W, 3), got {frames_BTHWC.dtype} {shape}")
+    if boxes_BKT4 is None:
+        if wants_boxes:
+            raise PreviewError("boxes or paths can only be drawn where boxes are given, got none")
+        return
+    expected = (shape[0], boxes_BKT4.shape[1] if boxes_BKT4.ndim == 4 else "K", shape[1], 4)
+    if boxes_BKT4.shape != expected:
+        raise PreviewError(f"boxes must be {expected} like the clips, got {boxes_BKT4.shape}")
+
+
+def _sheet(rows: int, columns: int, height: int, width: int) -> Image.Image:
+    size = (GAP_PX + columns * (width + GAP_PX), GAP_PX + rows * (height + GAP_PX))
+    return Image.new("RGB", size, PAPER)
+
+
+def _tile(frame_HWC: Frames, size: tuple[int, int]) -> Image.Image:
+    tile = Image.fromarray(frame_HWC)
+    return tile if tile.size == size else tile.resize(size, Image.Resampling.BOX)
+
+
+def _write(sheet: Image.Image, at: tuple[int, int], text: str) -> None:
+    font = ImageFont.load_default(CAPTION_PX - 2)
+    ImageDraw.Draw(sheet).text(at, text, fill=INK, font=font, anchor="lt")
+
+
+def _mark(tile: Image.Image, boxes_KT4: Boxes, t: int, scale: float, *, show_boxes: bool, show_paths: bool) -> None:
+    """Draw boxes of frame ``t`` and the centres' ways up to it onto a tile."""
+    pen = ImageDraw.Draw(tile)
+    for k, boxes_T4 in enumerate(boxes_KT4 * np.float32(scale)):
+        colour = OBJECT_COLOURS[k % len(OBJECT_COLOURS)]
+        if show_boxes and np.isfinite(boxes_T4[t]).all():
+            x1, y1, x2, y2 = boxes_T4[t].tolist()
+            pen.rectangle((x1, y1, max(x1, x2 - 1), max(y1, y2 - 1)), outline=colour)
+        if show_paths:
+            centres_T2 = (boxes_T4[: t + 1, :2] + boxes_T4[: t + 1, 2:]) / 2
+            seen = centres_T2[np.isfinite(centres_T2).all(axis=1)]
+            if len(seen) > 1:
+                pen.line([tuple(point) for point in seen.tolist()], fill=colour)
+            if len(seen):
+                x, y = seen[-1].tolist()
+                pen.ellipse((x - 1.5, y - 1.5, x + 1.5, y + 1.5), fill=colour)
