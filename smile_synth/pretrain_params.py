@@ -1,0 +1,211 @@
+"""What pretraining can be told: the student, its masks, its teacher and its target. Imports no torch."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import Field, model_validator
+
+from smile_synth.params import StrictParams
+
+StudentSize = Literal["tiny", "small", "base", "large", "huge"]
+MaskKind = Literal["random", "tube", "trajectory", "trajectory_visible_tubelet"]
+RegionRule = Literal["published", "tight"]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class Transformer(NamedTuple):
+    """Width, depth and heads of a stack of transformer blocks."""
+
+    width: int
+    depth: int
+    heads: int
+
+
+ENCODER_SIZES: dict[StudentSize, Transformer] = {
+    "tiny": Transformer(192, 12, 3),
+    "small": Transformer(384, 12, 6),
+    "base": Transformer(768, 12, 12),
+    "large": Transformer(1024, 24, 16),
+    "huge": Transformer(1280, 32, 16),
+}
+DECODER_SIZES: dict[StudentSize, Transformer] = {
+    "tiny": Transformer(96, 4, 3),
+    "small": Transformer(192, 4, 3),
+    "base": Transformer(384, 4, 6),
+    "large": Transformer(512, 4, 8),
+    "huge": Transformer(640, 4, 8),
+}
+
+
+class StudentParams(StrictParams):
+    """The masked-video transformer that is trained."""
+
+    size: StudentSize = "base"
+    """A published size (tiny is the usual ViT-Ti); the fields below change parts of it."""
+    width: Positive | None = None
+    """Encoder width in channels, divisible by its heads; absent: that of the size."""
+    depth: Positive | None = None
+    """Encoder blocks; absent: that of the size."""
+    heads: Positive | None = None
+    """Encoder attention heads; absent: that of the size."""
+    decoder_width: Positive | None = None
+    """Decoder width in channels, divisible by its heads; absent: that of the size."""
+    decoder_depth: Positive | None = None
+    """Decoder blocks; absent: 4."""
+    decoder_heads: Positive | None = None
+    """Decoder attention heads; absent: that of the size."""
+    mlp_ratio: float = Field(default=4.0, gt=0, le=16)
+    """Hidden width of a block's MLP over the block's width."""
+    patch_size: Positive = 16
+    """Side of a token in pixels; divides the canvas's height and width."""
+    tubelet_size: Positive = 2
+    """Frames that a token spans; divides the clip's frames."""
+    drop_path: float = Field(default=0.0, ge=0, lt=1)
+    """Chance that the last encoder block is skipped in training; grows evenly from 0 at the first."""
+    activation_checkpointing: bool = False
+    """Recompute blocks in the backward pass: less memory, about a third more time."""
+
+    @property
+    def encoder(self) -> Transformer:
+        """Encoder width, depth and heads, overrides applied."""
+        size = ENCODER_SIZES[self.size]
+        return Transformer(self.width or size.width, self.depth or size.depth, self.heads or size.heads)
+
+    @property
+    def decoder(self) -> Transformer:
+        """Decoder width, depth and heads, overrides applied."""
+        size = DECODER_SIZES[self.size]
+        return Transformer(
+            self.decoder_width or size.width, self.decoder_depth or size.depth, self.decoder_heads or size.heads
+        )
+
+    @model_validator(mode="after")
+    def _check_heads(self) -> StudentParams:
+        for name, stack in (("encoder", self.encoder), ("decoder", self.decoder)):
+            if stack.width % stack.heads or stack.width % 2:
+                raise ValueError(
+                    f"the {name}'s width must be even and divisible by its heads, "
+                    f"got width {stack.width} and {stack.heads} heads"
+                )
+        return self
+
+
+class MaskParams(StrictParams):
+    """Which tokens are hidden from the student."""
+
+    kind: MaskKind = "trajectory"
+    """``random``; ``tube``: one spatial mask for all frames; ``trajectory``: object tokens hidden but for a fraction;
+    ``trajectory_visible_tubelet``: object tokens hidden but in one tubelet of the clip."""
+    ratio: float = Field(default=0.8, gt=0, lt=1)
+    """Share of all tokens that is hidden; exactly tubelets x floor(ratio x rows x columns) tokens."""
+    visible_object_fraction: float | None = Field(default=None, ge=0, le=1)
+    """Share of object tokens left visible, for ``trajectory`` only; absent: the published 0.1."""
+    region: RegionRule | None = None
+    """Which tokens an object covers, for trajectory kinds only. ``tight``: those its box overlaps. ``published``: one
+    row and one column more on the far side. Absent: ``published``."""
+    masks_per_clip: int = Field(default=1, ge=1, le=16)
+    """Masks drawn for every clip of a batch; the teacher runs once for all of them."""
+    further_masks: Literal["fresh", "permuted"] | None = None
+    """Where the second and later masks come from, if there are any. ``fresh``: drawn for the clip. ``permuted``: the
+    first masks, handed to other clips of the batch, as the released SMILE code does. Absent: ``fresh``."""
+
+    @property
+    def uses_boxes(self) -> bool:
+        """Whether the masks depend on where the objects are."""
+        return self.kind.startswith("trajectory")
+
+    @model_validator(mode="after")
+    def _check_effect(self) -> MaskParams:
+        if self.visible_object_fraction is not None and self.kind != "trajectory":
+            raise ValueError(f"visible_object_fraction has no effect on {self.kind!r} masks: leave it out")
+        if self.region is not None and not self.uses_boxes:
+            raise ValueError(f"region has no effect on {self.kind!r} masks: leave it out")
+        if self.further_masks is not None and self.masks_per_clip == 1:
+            raise ValueError("further_masks has no effect with masks_per_clip 1: leave it out")
+        return self
+
+
+class TeacherParams(StrictParams):
+    """The frozen image model whose features the student predicts."""
+
+    library: Literal["efficientnet_lite0", "open_clip", "timm"] = "open_clip"
+    """``efficientnet_lite0``: ImageNet weights that come as a Python package, nothing to download; ``open_clip`` or
+    ``timm``: any model of these."""
+    model: str | None = None
+    """Name of the model in its library, such as ``ViT-B-16-quickgelu``; not for ``efficientnet_lite0``."""
+    pretrained: str | None = None
+    """Tag of the weights that the library downloads, such as ``openai``; ``random`` leaves the model untrained (for
+    controls). Absent: the library's default tag. Not together with ``weights_file``."""
+    weights_file: str | None = None
+    """Weights on disk, relative to the recipe: ``.pt``, ``.pth``, ``.bin``, ``.safetensors``, or a TorchScript archive
+    of OpenAI's CLIP. Nothing is downloaded."""
+    layer: str | None = None
+    """Layer whose output is the target, by its name in the model, such as ``blocks.4``. Absent: the last (patch tokens
+    after the final norm); for ``efficientnet_lite0`` the last at stride 16, ``blocks.4``."""
+    image_size: Positive | None = None
+    """Side in pixels of the frames that the teacher sees. Absent: for transformers the size they were trained at, for
+    convolutional models the clip's own."""
+    normalisation: Literal["own", "imagenet", "clip"] = "own"
+    """Mean and deviation of the pixels that the teacher sees. ``own``: those it was trained with. The released SMILE
+    code feeds CLIP ``imagenet``-normalised pixels."""
+    frames: Literal["first", "middle", "average"] = "first"
+    """Which frame of a tubelet the teacher sees; ``average`` takes the mean of the features of all of them."""
+    grid: Literal["resize", "exact"] = "resize"
+    """What to do where the teacher's grid of tokens is not the student's: resize its features, or refuse."""
+    precision: Literal["auto", "bfloat16", "float32"] = "auto"
+    """Arithmetic of the teacher; ``auto``: bfloat16 on CUDA, float32 elsewhere."""
+
+    @model_validator(mode="after")
+    def _check_model(self) -> TeacherParams:
+        if self.library == "efficientnet_lite0":
+            for name in ("model", "pretrained", "weights_file"):
+                if getattr(self, name) is not None and (name, self.pretrained) != ("pretrained", "random"):
+                    raise ValueError(f"{name} has no effect on the teacher 'efficientnet_lite0': leave it out")
+        elif self.library == "timm" and self.model is None:
+            raise ValueError("a teacher from timm needs the name of its model")
+        if self.weights_file is not None and self.pretrained is not None:
+            raise ValueError("weights_file and pretrained exclude each other: give one of them")
+        return self
+
+    @property
+    def model_name(self) -> str:
+        """Name of the model in its library, defaults applied."""
+        if self.library == "efficientnet_lite0":
+            return "tf_efficientnet_lite0"
+        return self.model or "ViT-B-16-quickgelu"
+
+
+class TargetParams(StrictParams):
+    """What the student predicts of hidden tokens, and how its error is measured."""
+
+    kind: Literal["features", "pixels", "both"] = "features"
+    """Features of the teacher, normalised pixels, or both side by side."""
+    standardise: Literal["channel", "token", "none"] | None = None
+    """How features are standardised: per ``channel`` over all tokens of the clip (published, and the default), per
+    ``token`` over its channels, or not."""
+    loss: Literal["mse", "smooth_l1", "cosine"] | None = None
+    """Error of predicted features: mean squared (published, and the default), smooth L1, or one minus cosine."""
+    pixel_loss: Literal["mse", "smooth_l1"] | None = None
+    """Error of predicted pixels: mean squared (published, and the default) or smooth L1."""
+    feature_weight: float | None = Field(default=None, gt=0)
+    """Weight of the features' loss where ``kind`` is ``both``; absent: 1."""
+    pixel_weight: float | None = Field(default=None, gt=0)
+    """Weight of the pixels' loss where ``kind`` is ``both``; absent: 1."""
+
+    @property
+    def uses_teacher(self) -> bool:
+        """Whether a teacher is needed."""
+        return self.kind != "pixels"
+
+    @model_validator(mode="after")
+    def _check_effect(self) -> TargetParams:
+        idle = {
+            "features": ("pixel_loss", "feature_weight", "pixel_weight"),
+            "pixels": ("standardise", "loss", "feature_weight", "pixel_weight"),
+            "both": (),
+        }[self.kind]
+        for name in idle:
+            if getattr(self, name) is not None:
+                raise ValueError(f"{name} has no effect where the target's kind is {self.kind!r}: leave it out")
+        return self
