@@ -1,0 +1,1 @@
+"""The bundled generators: one file a family, written against the public contract only."""

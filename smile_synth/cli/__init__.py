@@ -14,6 +14,7 @@ from smile_synth import __version__
 from smile_synth.errors import SmileSynthError
 
 COMMANDS = (
+    "demo",
     "render",
     "verify",
     "info",
