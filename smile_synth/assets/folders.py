@@ -1,0 +1,86 @@
+"""Folders of the user's own images: backgrounds of any kind, objects in class folders."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from smile_synth.assets.images import OBJECT_SUFFIXES, SUFFIXES, check_header, read_background, read_object
+from smile_synth.assets.table import Asset, Image
+from smile_synth.errors import AssetError
+
+
+@dataclass(frozen=True)
+class ImageFile(Asset):
+    """An image in the user's folder."""
+
+    folder: Path
+    kind: Literal["background", "object"]
+
+    def read(self) -> Image:
+        """Return the image, uint8, RGB for a background and RGBA for an object."""
+        return read_object(self._file()) if self.kind == "object" else read_background(self._file())
+
+    def digest(self) -> str:
+        """Return the digest of the file's bytes, once its header shows that it can serve."""
+        check_header(self._file(), needs_alpha=self.kind == "object")
+        return hashlib.blake2b(self._file().read_bytes(), digest_size=16).hexdigest()
+
+    def _file(self) -> Path:
+        return self.folder / self.name
+
+
+def list_backgrounds(folder: Path, licence: str) -> tuple[ImageFile, ...]:
+    """Return every image under ``folder``, at any depth, in order of their names.
+
+    Raises:
+        AssetError: the folder does not exist, is a file, or holds no image.
+    """
+    names = _names(folder, SUFFIXES, "assets.backgrounds")
+    return tuple(ImageFile(name, "", licence, str(folder), folder, "background") for name in names)
+
+
+def list_objects(folder: Path, licence: str) -> tuple[ImageFile, ...]:
+    """Return every ``class/name.png|webp`` under ``folder``, in order of their names.
+
+    Raises:
+        AssetError: as ``list_backgrounds``; also for an object that lies in no class folder.
+    """
+    names = _names(folder, OBJECT_SUFFIXES, "assets.objects")
+    stray = next((name for name in names if "/" not in name), None)
+    if stray is not None:
+        raise AssetError(
+            f"object {folder / stray} lies in no class folder; objects are laid out as class/name.png: "
+            f"move it to {folder / 'some_class' / stray}"
+        )
+    return tuple(ImageFile(name, name.split("/")[0], licence, str(folder), folder, "object") for name in names)
+
+
+def _names(folder: Path, suffixes: Collection[str], key: str) -> list[str]:
+    if not folder.exists():
+        raise AssetError(f"{key}: the folder {folder} does not exist; name an existing folder, or 'builtin'")
+    if not folder.is_dir():
+        raise AssetError(f"{key}: {folder} is a file; name the folder that holds the images")
+    names = sorted(_walk(folder, suffixes))
+    if not names:
+        kinds = ", ".join(sorted(suffixes))
+        layout = f"class/name with {kinds}" if key == "assets.objects" else f"any of {kinds}"
+        raise AssetError(f"{key}: the folder {folder} holds no image ({layout}); add some, or name another folder")
+    return names
+
+
+def _walk(folder: Path, suffixes: Collection[str]) -> Iterator[str]:
+    for path, folders, files in os.walk(folder, followlinks=True, onerror=_refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        inside = Path(path).relative_to(folder)
+        for name in files:
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in suffixes:
+                yield (inside / name).as_posix()
+
+
+def _refuse(error: OSError) -> None:
+    raise AssetError(f"the folder {error.filename} cannot be read ({error.strerror})") from error
