@@ -16,7 +16,7 @@ class StrictParams(BaseModel):
     Every field of a subclass carries a description, its unit and its range.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, use_attribute_docstrings=True)
 
 
 def first_problem(error: ValidationError, model: type[BaseModel], *, where: str) -> str:
