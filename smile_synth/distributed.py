@@ -1,0 +1,194 @@
+"""Processes that train together: who we are, and what we must agree on."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+
+from smile_synth.errors import TrainingError
+
+JOIN_TIMEOUT = timedelta(minutes=30)
+FIRST_SLURM_PORT = 15000
+NUM_SLURM_PORTS = 20000
+
+
+@dataclass(frozen=True)
+class Place:
+    """A process's place among those that train together.
+
+    Args:
+        rank: 0 to ``size - 1``.
+        size: processes in all.
+        local_rank: place on this host, which is also the number of its CUDA device.
+    """
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.rank < self.size:
+            raise TrainingError(f"a rank must be 0 to {self.size - 1}, got {self.rank}; check the launcher's variables")
+
+
+def find_place(environment: Mapping[str, str]) -> tuple[Place, dict[str, str]]:
+    """Return our place and what rendezvous needs, from torchrun's or Slurm's variables.
+
+    Args:
+        environment: such as ``os.environ``.
+
+    Returns:
+        The place, and values for ``MASTER_ADDR`` and ``MASTER_PORT`` (empty for a single process).
+
+    Raises:
+        TrainingError: the variables contradict each other.
+    """
+    if "RANK" in environment and "WORLD_SIZE" in environment:
+        return _torchrun_place(environment)
+    # A batch script without srun has SLURM_PROCID too, but is one process: only a step counts.
+    if "SLURM_STEP_ID" in environment and "SLURM_PROCID" in environment:
+        return _slurm_place(environment)
+    return Place(), {}
+
+
+def _torchrun_place(environment: Mapping[str, str]) -> tuple[Place, dict[str, str]]:
+    rank, size = _number(environment, "RANK"), _number(environment, "WORLD_SIZE")
+    place = Place(rank, size, _number(environment, "LOCAL_RANK", rank))
+    master = {key: environment[key] for key in ("MASTER_ADDR", "MASTER_PORT") if key in environment}
+    if size > 1 and len(master) < 2:
+        raise TrainingError("RANK and WORLD_SIZE are set but MASTER_ADDR or MASTER_PORT is not; start with torchrun")
+    return place, master
+
+
+def _slurm_place(environment: Mapping[str, str]) -> tuple[Place, dict[str, str]]:
+    size_key = "SLURM_STEP_NUM_TASKS" if "SLURM_STEP_NUM_TASKS" in environment else "SLURM_NTASKS"
+    size = _number(environment, size_key, 1)
+    place = Place(_number(environment, "SLURM_PROCID"), size, _number(environment, "SLURM_LOCALID", 0))
+    if size == 1:
+        return place, {}
+    nodes = environment.get("SLURM_STEP_NODELIST") or environment.get("SLURM_JOB_NODELIST", "")
+    port = FIRST_SLURM_PORT + _number(environment, "SLURM_JOB_ID", 0) % NUM_SLURM_PORTS
+    master = {"MASTER_ADDR": first_host(nodes), "MASTER_PORT": str(port)}
+    return place, {key: environment.get(key, value) for key, value in master.items()}
+
+
+def first_host(nodes: str) -> str:
+    """Return the first host of a Slurm node list such as ``gpu[03-05,9],cpu1``.
+
+    Raises:
+        TrainingError: the list names no host.
+    """
+    match = re.match(r"(?P<stem>[^\[,\s]+)(?:\[(?P<first>\d+)[^\]]*\](?P<tail>[^,\s]*))?", nodes)
+    if match is None:
+        raise TrainingError(f"Slurm's node list names no host, got {nodes!r}; set MASTER_ADDR and MASTER_PORT")
+    return match["stem"] + (match["first"] or "") + (match["tail"] or "")
+
+
+def _number(environment: Mapping[str, str], key: str, default: int | None = None) -> int:
+    text = environment.get(key, "" if default is None else str(default))
+    if not text.isdigit():
+        raise TrainingError(f"{key} must be a whole number, got {text!r}; check the launcher's variables")
+    return int(text)
+
+
+@dataclass(frozen=True)
+class World:
+    """The processes that train together, seen from one of them.
+
+    Args:
+        place: which of them we are.
+        device: what we compute on.
+    """
+
+    place: Place
+    device: torch.device
+
+    @property
+    def rank(self) -> int:
+        """Our number, 0 to ``size - 1``."""
+        return self.place.rank
+
+    @property
+    def size(self) -> int:
+        """How many processes there are."""
+        return self.place.size
+
+    @property
+    def is_first(self) -> bool:
+        """Whether we are the one that writes files and talks."""
+        return self.place.rank == 0
+
+    def any(self, flag: bool) -> bool:
+        """Tell whether the flag is set on any rank; every rank gets the same answer."""
+        if self.size == 1:
+            return flag
+        votes = torch.tensor([float(flag)])
+        dist.all_reduce(votes, op=dist.ReduceOp.MAX)
+        return bool(votes.item())
+
+    def mean(self, values: torch.Tensor) -> torch.Tensor:
+        """Return the mean of ``values`` over the ranks, on their own device."""
+        if self.size == 1:
+            return values
+        total = values.clone()
+        dist.all_reduce(total)
+        return total / self.size
+
+    def barrier(self) -> None:
+        """Wait until every rank is here."""
+        if self.size > 1:
+            self.any(False)
+
+
+@contextmanager
+def join_world(device: str = "auto") -> Iterator[World]:
+    """Join the processes that a launcher started, or be alone.
+
+    Args:
+        device: ``cpu``, ``cuda`` or ``auto`` (CUDA where there is one).
+
+    Raises:
+        TrainingError: the device is not there, or the launcher's variables are wrong.
+    """
+    place, master = find_place(os.environ)
+    world = World(place, pick_device(device, place.local_rank))
+    if place.size == 1:
+        yield world
+        return
+    os.environ.update(master)
+    backend = "cpu:gloo,cuda:nccl" if world.device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, rank=place.rank, world_size=place.size, timeout=JOIN_TIMEOUT)
+    try:
+        yield world
+    finally:
+        dist.destroy_process_group()
+
+
+def pick_device(device: str, local_rank: int = 0) -> torch.device:
+    """Return the device to compute on.
+
+    Args:
+        device: ``cpu``, ``cuda`` or ``auto``.
+        local_rank: number of the CUDA device.
+
+    Raises:
+        TrainingError: the name is unknown, or the device is not there.
+    """
+    if device not in ("auto", "cpu", "cuda"):
+        raise TrainingError(f"device must be auto, cpu or cuda, got {device!r}")
+    count = torch.cuda.device_count() if device != "cpu" and torch.cuda.is_available() else 0
+    if device == "cuda" and count == 0:
+        raise TrainingError("device cuda was asked for, but PyTorch sees no CUDA device; use --device cpu")
+    if count == 0:
+        return torch.device("cpu")
+    if local_rank >= count:
+        raise TrainingError(f"local rank {local_rank} has no CUDA device, this host has {count}; start fewer processes")
+    torch.cuda.set_device(local_rank)
+    return torch.device("cuda", local_rank)
