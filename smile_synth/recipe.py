@@ -102,7 +102,7 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
     path, folder = _locate(str(name_or_path))
     values = _read_extended(path, depth=0)
     for override in overrides:
-        _apply_override(values, override)
+        apply_override(values, override)
     return parse_recipe(values, folder=folder, origin=path.name, name=path.stem)
 
 
@@ -183,7 +183,7 @@ def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _apply_override(values: dict[str, Any], override: str) -> None:
+def apply_override(values: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     parts = key.strip().split(".")
     if not equals or not all(parts):
