@@ -47,7 +47,7 @@ class AssetsParams(StrictParams):
     objects: str = BUILTIN
     """``builtin`` cut-outs, or a folder of RGBA files laid out as class/name.png|webp; relative to the recipe."""
     split: Literal["all", "pretrain", "probe-train", "probe-test"] = "all"
-    """Which part of the images to use; ``pretrain``, ``probe-train`` and ``probe-test`` share no photograph or object."""
+    """Which part of the images to use; ``pretrain``, ``probe-train`` and ``probe-test`` share none."""
     licence: str = ""
     """Licence of the images in your own folders, written into the store beside each; empty where you do not say."""
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import string
 from collections.abc import Callable
 from functools import lru_cache
-from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image as PilImage
 from PIL import ImageDraw, ImageFont
+
+from smile_synth.assets.packages import package_folder
 
 Alpha = npt.NDArray[np.uint8]
 Points = npt.NDArray[np.float64]
@@ -45,7 +46,8 @@ def _averaged(mask: Alpha) -> Alpha:
     n = _OVERSAMPLING
     height, width = mask.shape[0] // n, mask.shape[1] // n
     sums = mask.reshape(height, n, width, n).sum(axis=(1, 3), dtype=np.uint32)
-    return ((sums + n * n // 2) // (n * n)).astype(np.uint8)
+    means: Alpha = ((sums + n * n // 2) // (n * n)).astype(np.uint8)
+    return means
 
 
 def _softened(alpha: Alpha) -> Alpha:
@@ -53,7 +55,8 @@ def _softened(alpha: Alpha) -> Alpha:
     wide = np.pad(alpha, 1).astype(np.uint16)
     rows = wide[:-2] + 2 * wide[1:-1] + wide[2:]
     both = rows[:, :-2] + 2 * rows[:, 1:-1] + rows[:, 2:]
-    return ((both + 8) >> 4).astype(np.uint8)
+    soft: Alpha = ((both + 8) >> 4).astype(np.uint8)
+    return soft
 
 
 def _trimmed(alpha: Alpha) -> Alpha:
@@ -97,7 +100,8 @@ def _ellipse(rng: np.random.Generator) -> Points:
 
 
 def _around(turn: Points, radius: Points) -> Points:
-    return radius[:, None] * np.stack([np.cos(2 * np.pi * turn), np.sin(2 * np.pi * turn)], axis=1)
+    circle: Points = np.stack([np.cos(2 * np.pi * turn), np.sin(2 * np.pi * turn)], axis=1)
+    return radius[:, None] * circle
 
 
 def _turned(turn: float) -> Points:
@@ -116,12 +120,8 @@ def _letter(side: int, rng: np.random.Generator) -> Alpha:
 
 @lru_cache(maxsize=4)
 def _font(side: int) -> ImageFont.FreeTypeFont:
-    """Return a bold face whose capitals are about ``side`` pixels high."""
-    import importlib.util
-
-    spec = importlib.util.find_spec("matplotlib")
-    assert spec is not None and spec.origin is not None
-    file = Path(spec.origin).parent / "mpl-data/fonts/ttf/DejaVuSans-Bold.ttf"
+    """Return a bold face whose capitals are about ``side`` pixels high; matplotlib brings it along."""
+    file = package_folder("matplotlib") / "mpl-data/fonts/ttf/DejaVuSans-Bold.ttf"
     return ImageFont.truetype(str(file), round(side / 0.78))
 
 

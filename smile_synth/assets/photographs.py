@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from smile_synth.assets.images import read_background
+from smile_synth.assets.packages import package_folder
 from smile_synth.assets.table import Asset, Image
 from smile_synth.errors import AssetError
 
@@ -24,7 +24,7 @@ MATPLOTLIB = ("matplotlib", "mpl-data/sample_data")
 
 @dataclass(frozen=True)
 class Photograph(Asset):
-    """A photograph that an installed package carries.
+    """A photograph that an installed package carries; its class is ``colour`` or ``grey``.
 
     Args:
         package: import name of the package.
@@ -35,16 +35,16 @@ class Photograph(Asset):
     path: str
 
     def read(self) -> Image:
-        """Return the photograph, uint8 (h, w, 3)."""
-        return read_background(self.file())
+        """Return the photograph, uint8 (h, w, 3); it stays decoded, because many objects are cut out of each."""
+        return _read(self.file())
 
     def digest(self) -> str:
         """Return the digest of the file's bytes."""
-        return hashlib.blake2b(self.file().read_bytes(), digest_size=16).hexdigest()
+        return _digest(self.file())
 
     def file(self) -> Path:
         """Return where the file lies, without importing the package."""
-        file = _package_folder(self.package) / self.path
+        file = package_folder(self.package) / self.path
         if not file.is_file():
             raise AssetError(
                 f"the installed {self.package!r} has no {self.path}; reinstall it, or name a folder of your own "
@@ -54,18 +54,22 @@ class Photograph(Asset):
 
 
 @lru_cache
-def _package_folder(package: str) -> Path:
-    spec = importlib.util.find_spec(package)
-    if spec is None or spec.origin is None:
-        raise AssetError(f"the package {package!r} is not installed, and built-in photographs come with it")
-    return Path(spec.origin).parent
+def _read(file: Path) -> Image:
+    pixels = read_background(file)
+    pixels.flags.writeable = False
+    return pixels
 
 
-def _photograph(wheel: tuple[str, str], file: str, licence: str, source: str) -> Photograph:
+@lru_cache
+def _digest(file: Path) -> str:
+    return hashlib.blake2b(file.read_bytes(), digest_size=16).hexdigest()
+
+
+def _photograph(wheel: tuple[str, str], file: str, licence: str, source: str, class_name: str = "colour") -> Photograph:
     package, folder = wheel
     return Photograph(
         name=f"builtin/{Path(file).stem}",
-        class_name="",
+        class_name=class_name,
         licence=licence,
         source=source,
         package=package,
@@ -83,12 +87,11 @@ PHOTOGRAPHS: tuple[Photograph, ...] = (
     _photograph(SCIKIT_IMAGE, "rocket.jpg", PUBLIC_DOMAIN, "SpaceX, in scikit-image"),
     _photograph(SCIKIT_IMAGE, "hubble_deep_field.jpg", PUBLIC_DOMAIN, "NASA, in scikit-image"),
     _photograph(SCIKIT_IMAGE, "ihc.png", NO_KNOWN_COPYRIGHT, "CMMI, in scikit-image"),
-    _photograph(SCIKIT_IMAGE, "camera.png", CC0, "Lav Varshney, in scikit-image"),
-    _photograph(SCIKIT_IMAGE, "clock_motion.png", PUBLIC_DOMAIN, "Stefan van der Walt, in scikit-image"),
-    _photograph(SCIKIT_IMAGE, "coins.png", NO_KNOWN_COPYRIGHT, "Brooklyn Museum, in scikit-image"),
-    _photograph(SCIKIT_IMAGE, "brick.png", CC0, "CC0Textures, in scikit-image"),
-    _photograph(SCIKIT_IMAGE, "grass.png", CC0, "linolafett, in scikit-image"),
-    _photograph(SCIKIT_IMAGE, "gravel.png", CC0, "CC0Textures, in scikit-image"),
+    _photograph(SCIKIT_IMAGE, "camera.png", CC0, "Lav Varshney, in scikit-image", "grey"),
+    _photograph(SCIKIT_IMAGE, "coins.png", NO_KNOWN_COPYRIGHT, "Brooklyn Museum, in scikit-image", "grey"),
+    _photograph(SCIKIT_IMAGE, "brick.png", CC0, "CC0Textures, in scikit-image", "grey"),
+    _photograph(SCIKIT_IMAGE, "grass.png", CC0, "linolafett, in scikit-image", "grey"),
+    _photograph(SCIKIT_IMAGE, "gravel.png", CC0, "CC0Textures, in scikit-image", "grey"),
     _photograph(SCIKIT_LEARN, "china.jpg", CC_BY, "danielbuechele, in scikit-learn"),
     _photograph(SCIKIT_LEARN, "flower.jpg", CC_BY, "vultilion, in scikit-learn"),
     _photograph(MATPLOTLIB, "grace_hopper.jpg", PUBLIC_DOMAIN, "US Navy, in matplotlib"),
