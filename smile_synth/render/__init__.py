@@ -1,0 +1,5 @@
+"""Rendering: scene in, frames and boxes out."""
+
+from smile_synth.render.renderer import Clip, render, render_into
+
+__all__ = ["Clip", "render", "render_into"]
