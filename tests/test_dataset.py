@@ -107,7 +107,7 @@ def test_a_failing_generator_is_named_with_clip_seed_and_how_to_repeat(
 
 
 def test_unknown_generator_parameters_are_refused(build: Any) -> None:
-    with pytest.raises(RecipeError, match="unknown key 'levle'. Did you mean 'level'"):
+    with pytest.raises(RecipeError, match=r"unknown key 'levle'\. Did you mean 'level'"):
         build(levle=3)
 
 

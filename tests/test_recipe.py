@@ -86,7 +86,7 @@ def test_a_recipe_that_extends_itself_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_unknown_recipe_names_the_nearest_and_all() -> None:
-    with pytest.raises(RecipeError, match="Did you mean 'demo'.*one of: "):
+    with pytest.raises(RecipeError, match=r"Did you mean 'demo'.*one of: "):
         load_recipe("dmeo")
 
 
