@@ -282,8 +282,8 @@ class RuntimeParams(StrictParams):
     micro_batch: Positive | None = None
     """Clips that a device takes at a time; gradients are summed until the batch is whole. Absent: all of them."""
     sharding: Literal["auto", "replicate", "shard"] = "auto"
-    """With several processes: ``replicate`` (DDP) or ``shard`` weights and moments (FSDP2); ``auto`` shards the large and
-    huge students on CUDA."""
+    """With several processes: ``replicate`` (DDP) or ``shard`` weights and moments (FSDP2); ``auto`` shards the large
+    and huge students on CUDA."""
 
 
 class WatchParams(StrictParams):

@@ -1,0 +1,93 @@
+"""What a training costs, by arithmetic: parameters, FLOPs and memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from smile_synth.grid import TokenGrid
+from smile_synth.pretrain_params import StudentParams, Transformer
+
+# Dense bfloat16 (CUDA) peaks in FLOP/s, from the vendors' data sheets; matched against the device's name in order.
+PEAK_FLOPS = (
+    ("H200", 989e12),
+    ("H100 PCIe", 756e12),
+    ("H100 NVL", 835e12),
+    ("H100", 989e12),
+    ("B200", 2250e12),
+    ("A100", 312e12),
+    ("L40S", 362e12),
+    ("A10G", 70e12),
+    ("V100", 125e12),
+    ("RTX 4090", 165e12),
+)
+
+
+@dataclass(frozen=True)
+class StudentCost:
+    """FLOPs and sizes of a student for one masked clip; a multiplication and an addition count as two.
+
+    Args:
+        params: the student.
+        grid: its tokens.
+        num_masked: tokens hidden in a clip.
+        target_dim: values predicted for a hidden token.
+    """
+
+    params: StudentParams
+    grid: TokenGrid
+    num_masked: int
+    target_dim: int
+
+    @property
+    def num_visible(self) -> int:
+        """Tokens that the encoder sees."""
+        return self.grid.num_tokens - self.num_masked
+
+    @property
+    def forward_flops(self) -> float:
+        """FLOPs of one forward pass: matrix products and attention."""
+        width, decoder_width = self.params.encoder.width, self.params.decoder.width
+        embed = 2.0 * self.num_visible * self.grid.pixels_per_token * width
+        bridge = 2.0 * self.num_visible * width * decoder_width
+        head = 2.0 * self.num_masked * decoder_width * self.target_dim
+        return (
+            embed
+            + bridge
+            + head
+            + _stack_flops(self.params.encoder, self.num_visible, self.params.mlp_ratio)
+            + _stack_flops(self.params.decoder, self.grid.num_tokens, self.params.mlp_ratio)
+        )
+
+    @property
+    def training_flops(self) -> float:
+        """FLOPs of forward and backward pass; what activation checkpointing computes again does not count."""
+        return 3.0 * self.forward_flops
+
+    def activation_bytes(self, bytes_per_value: int) -> float:
+        """Return a rough size of what one clip's backward pass needs (18 values per token, channel and block)."""
+        total = 0.0
+        for stack, tokens in ((self.params.encoder, self.num_visible), (self.params.decoder, self.grid.num_tokens)):
+            per_block = 2.0 if self.params.activation_checkpointing else 10.0 + 2.0 * self.params.mlp_ratio
+            total += tokens * stack.width * stack.depth * per_block
+        return total * bytes_per_value
+
+
+def _stack_flops(stack: Transformer, tokens: int, mlp_ratio: float) -> float:
+    matrices = 2.0 * tokens * stack.width**2 * (4 + 2 * mlp_ratio)
+    attention = 4.0 * tokens**2 * stack.width
+    return stack.depth * (matrices + attention)
+
+
+def state_bytes(num_parameters: int, *, ema: bool) -> int:
+    """Return the size of weights, gradients, AdamW's two moments and the moving average, all float32."""
+    return num_parameters * 4 * (5 if ema else 4)
+
+
+def peak_flops(device: torch.device) -> float | None:
+    """Return the device's dense bfloat16 peak in FLOP/s, or None where it is not known."""
+    if device.type != "cuda":
+        return None
+    name = torch.cuda.get_device_name(device)
+    return next((peak for part, peak in PEAK_FLOPS if part in name), None)

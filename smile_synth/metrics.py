@@ -1,0 +1,91 @@
+"""Metrics of a run: one JSON line a look, TensorBoard beside it."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+Row = dict[str, Any]
+
+
+class MetricsLog:
+    """Writes metrics; a resumed run goes on in the same files, without the lines that were never checkpointed.
+
+    Args:
+        folder: the run's folder; holds ``metrics.jsonl`` and ``tensorboard/``.
+        after_step: lines of later updates are dropped first; they will be written anew.
+        tensorboard: whether to write TensorBoard files too.
+    """
+
+    def __init__(self, folder: Path, *, after_step: int = 0, tensorboard: bool = True) -> None:
+        self.path = folder / "metrics.jsonl"
+        keep_rows(self.path, after_step)
+        self._file = self.path.open("a", encoding="utf-8")
+        self._board = _open_board(folder / "tensorboard", after_step) if tensorboard else None
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Add one row; ``row["step"]`` counts the updates done, numbers go to TensorBoard."""
+        self._file.write(json.dumps({key: _plain(value) for key, value in row.items()}) + "\n")
+        self._file.flush()
+        if self._board is None:
+            return
+        for key, value in row.items():
+            if isinstance(value, float) and key != "step":
+                self._board.add_scalar(key, value, row["step"])
+
+    def picture(self, name: str, image_HWC: npt.NDArray[np.uint8], step: int) -> None:
+        """Show an image in TensorBoard."""
+        if self._board is not None:
+            self._board.add_image(name, image_HWC, step, dataformats="HWC")
+
+    def close(self) -> None:
+        """Write what is held back, and close the files."""
+        self._file.close()
+        if self._board is not None:
+            self._board.close()
+
+
+def _open_board(folder: Path, after_step: int) -> SummaryWriter:
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(folder), purge_step=after_step + 1)
+
+
+def _plain(value: Any) -> Any:
+    """Return a value that JSON can hold: a number that is not finite becomes its name."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Return the rows of a JSON-lines file, without a last line that a crash cut short; empty when there is none."""
+    if not path.is_file():
+        return []
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows
+
+
+def keep_rows(path: Path, last_step: int) -> None:
+    """Drop from a JSON-lines file every row of an update after ``last_step``."""
+    if not path.is_file():
+        return
+    kept = [row for row in read_rows(path) if row["step"] <= last_step]
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    unfinished.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+    os.replace(unfinished, path)
