@@ -1,0 +1,34 @@
+"""Weighted choices in parameters: one name, or several with a weight each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, TypeVar
+
+import numpy as np
+from pydantic import Field
+
+Name = TypeVar("Name", bound=str)
+
+Weight = Annotated[float, Field(gt=0, le=1e6, description="share of this choice, relative to the others")]
+
+
+def choose(options: Name | Mapping[Name, float], *, rng: np.random.Generator) -> Name:
+    """Return one name: the only one, or one drawn with probability proportional to its weight.
+
+    Args:
+        options: a name, or weights above 0 by name.
+        rng: where the choice comes from; nothing is drawn where there is nothing to choose.
+    """
+    if isinstance(options, str):
+        return options
+    names = list(options)
+    if len(names) == 1:
+        return names[0]
+    edges = np.cumsum([options[name] for name in names])
+    return names[int(np.searchsorted(edges, rng.random() * edges[-1], side="right"))]
+
+
+def names_in(options: str | Mapping[str, float]) -> tuple[str, ...]:
+    """Return every name that ``choose`` can return."""
+    return (options,) if isinstance(options, str) else tuple(options)
