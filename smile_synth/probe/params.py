@@ -22,11 +22,9 @@ OBJECT_CLASS = "object_class"
 
 
 class SourceParams(StrictParams):
-    """A family of clips that questions are asked about; train and test differ in photographs, objects and seed."""
+    """A family of clips to ask about; train and test differ in photographs, objects and seed."""
 
-    generator: str = Field(
-        "cutouts", description="name, package.module:Class, or file.py:Class beside the recipe"
-    )
+    generator: str = Field("cutouts", description="name, package.module:Class, or file.py:Class beside the recipe")
     params: dict[str, Any] = Field(default_factory=dict, description="the generator's own parameters")
     assets: AssetsParams = Field(AssetsParams(), description="where backgrounds and objects come from")
 
@@ -35,24 +33,19 @@ class SourceParams(StrictParams):
     def _split_is_ours(cls, assets: AssetsParams) -> AssetsParams:
         if assets.split != "all":
             raise ValueError(
-                f"a probe splits photographs and objects itself (probe-train, probe-test), got split {assets.split!r}; "
-                "leave it out"
+                f"a probe splits photographs and objects itself, got split {assets.split!r}; leave 'split' out"
             )
         return assets
 
 
 class VideosParams(StrictParams):
-    """The user's own labelled videos: class folders, or lists of ``path label`` lines as VideoMAE writes them."""
+    """Labelled videos of the user: class folders, or lists of ``path label`` lines as VideoMAE writes them."""
 
     train: str = Field(description="folder with one folder a class, or a text file of 'path label' lines")
     test: str = Field(description="the same for the videos to test on")
-    root: str = Field(
-        "", description="what relative paths of a list start from; empty means the list's own folder"
-    )
+    root: str = Field("", description="what relative paths of a list start from; empty means the list's own folder")
     segments: int = Field(2, ge=1, le=32, description="parts of a video that are looked at, one view each")
-    crops: Literal[1, 3] = Field(
-        1, description="square crops of a segment: the centre, or three along the long side"
-    )
+    crops: Literal[1, 3] = Field(1, description="square crops of a segment: the centre, or three along the long side")
     frame_stride: int = Field(
         0,
         ge=0,
@@ -70,7 +63,7 @@ class QuestionParams(StrictParams):
     source: str = Field("", description="name of the source whose clips are asked about")
     label: str = Field(
         "",
-        description="label of the clips that is the answer; or 'order' (forward or reversed) or 'object_class'",
+        description="the answer: a label of the clips, 'order' (forward or reversed) or 'object_class'",
     )
     bins: int = Field(
         4, ge=2, le=32, description="classes that a number is cut into, at quantiles of the training part"
@@ -83,9 +76,7 @@ class QuestionParams(StrictParams):
             raise ValueError(f"question {self.name!r} needs 'source' and 'label', or 'videos'")
         bins = type(self).model_fields["bins"].default
         if self.videos is not None and (self.source or self.label or self.bins != bins):
-            raise ValueError(
-                f"question {self.name!r} asks about videos: 'source', 'label' and 'bins' have no effect"
-            )
+            raise ValueError(f"question {self.name!r} asks about videos: 'source', 'label' and 'bins' have no effect")
         return self
 
 
@@ -128,24 +119,16 @@ class AttentiveParams(StrictParams):
 class ProbeParams(StrictParams):
     """Which questions are put to a frozen model, and how its answers are read off."""
 
-    seed: int = Field(
-        1_000_003, ge=0, le=2**63 - 1, description="seed of the clips, the splits and the intervals"
-    )
-    train_clips: int = Field(
-        512, ge=16, le=10_000_000, description="clips that a classifier is fitted on, a source"
-    )
+    seed: int = Field(1_000_003, ge=0, le=2**63 - 1, description="seed of the clips, the splits and the intervals")
+    train_clips: int = Field(512, ge=16, le=10_000_000, description="clips that a classifier is fitted on, a source")
     test_clips: int = Field(256, ge=16, le=10_000_000, description="clips that it is tested on, a source")
-    canvas: CanvasParams | None = Field(
-        None, description="size of the clips; none means what the model takes"
-    )
+    canvas: CanvasParams | None = Field(None, description="size of the clips; none means what the model takes")
     sources: dict[str, SourceParams] = Field(default_factory=dict, description="families of clips by name")
     questions: tuple[QuestionParams, ...] = Field(min_length=1, description="what is asked")
-    classifiers: tuple[ClassifierName, ...] = Field(
-        ("linear",), min_length=1, description="how answers are read off"
-    )
+    classifiers: tuple[ClassifierName, ...] = Field(("linear",), min_length=1, description="how answers are read off")
     baselines: tuple[BaselineName, ...] = Field(
         ("untrained", "differences", "teacher"),
-        description="what stands beside the model: the same network untrained, raw frame differences, its teacher",
+        description="what stands beside the model: itself untrained, raw frame differences, its teacher",
     )
     linear: LinearParams = Field(LinearParams(), description="of the classifier 'linear'")
     knn: NeighboursParams = Field(NeighboursParams(), description="of the classifier 'knn'")

@@ -1,0 +1,184 @@
+"""Attentive pooling: one learned query looks at every token of a clip, then a linear layer answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+from torch.nn import functional
+
+from smile_synth.probe.classifiers import Examples, Fitted, Probabilities, group_accuracy, held_out
+from smile_synth.probe.params import AttentiveParams
+
+CHANNELS_PER_HEAD = 64
+WARM_UP_SHARE = 0.1
+
+
+class AttentivePooling(nn.Module):
+    """Cross-attention of one learned query over standardised tokens, and a linear layer.
+
+    Args:
+        width: channels of a token, D.
+        num_classes: answers.
+        heads: attention heads; must divide ``width``.
+        mean_D, std_D: of the training tokens, float32.
+
+    Source: the attentive probe of V-JEPA (arXiv 2404.08471), without its MLP block.
+    """
+
+    def __init__(self, width: int, num_classes: int, heads: int, mean_D: torch.Tensor, std_D: torch.Tensor) -> None:
+        super().__init__()
+        self.heads = heads
+        self.register_buffer("mean_D", mean_D)
+        self.register_buffer("std_D", std_D)
+        self.query = nn.Parameter(torch.zeros(width))
+        self.key = nn.Linear(width, width)
+        self.value = nn.Linear(width, width)
+        self.norm = nn.LayerNorm(width)
+        self.answer = nn.Linear(width, num_classes)
+
+    def forward(self, tokens_BND: torch.Tensor) -> torch.Tensor:
+        """Return logits (B, classes) of tokens (B, N, D), of any float type."""
+        tokens_BND = (tokens_BND.float() - self.mean_D) / self.std_D
+        batch, num_tokens, width = tokens_BND.shape
+        by_head = (batch, num_tokens, self.heads, width // self.heads)
+        keys = self.key(tokens_BND).view(by_head).transpose(1, 2)
+        values = self.value(tokens_BND).view(by_head).transpose(1, 2)
+        query = self.query.view(1, self.heads, 1, -1).expand(batch, -1, -1, -1)
+        pooled_BD = functional.scaled_dot_product_attention(query, keys, values).reshape(batch, width)
+        logits: torch.Tensor = self.answer(self.norm(pooled_BD))
+        return logits
+
+
+def fit_attentive(
+    train: Examples,
+    params: AttentiveParams,
+    *,
+    share: float,
+    rng: np.random.Generator,
+    device: torch.device,
+    advance: Callable[[int], None],
+) -> Fitted:
+    """Fit attentive pooling, its weight decay chosen on a validation part.
+
+    Args:
+        train: examples to fit on, features are tokens (examples, N, D) and may lie on disk.
+        params: schedule, and weight decays to choose from.
+        share: share of the training groups held out to choose the weight decay; then all are fitted again.
+        rng: draws the held-out groups, the initial weights and the order of the examples.
+        device: where to fit.
+        advance: called with the number of passes done, ``num_passes(params)`` in all.
+    """
+    decays, chosen, validation = params.weight_decays, params.weight_decays[0], float("nan")
+    if len(decays) > 1:
+        is_held_out = held_out(train.labels, train.groups, share=share, rng=rng)
+        rows, held_rows = np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)
+        choose_part = replace(train, features=held_rows, labels=train.labels[held_rows], groups=train.groups[held_rows])
+        accuracies = []
+        for decay in decays:
+            model = _train(train, rows, params, decay, rng, device, advance)
+            answers = _probabilities(model, train.features, held_rows, params.batch_size, device)
+            accuracies.append(group_accuracy(answers, choose_part))
+        chosen, validation = decays[int(np.argmax(accuracies))], max(accuracies)
+    model = _train(train, np.arange(len(train.labels)), params, chosen, rng, device, advance)
+
+    def probabilities(tokens: npt.NDArray[Any]) -> Probabilities:
+        return _probabilities(model, tokens, np.arange(len(tokens)), params.batch_size, device)
+
+    return Fitted(probabilities, {"weight_decay": chosen}, validation)
+
+
+def num_passes(params: AttentiveParams) -> int:
+    """Return how many passes over the training part ``fit_attentive`` makes."""
+    candidates = len(params.weight_decays)
+    return params.epochs * (candidates + 1 if candidates > 1 else 1)
+
+
+def num_heads(width: int, asked: int) -> int:
+    """Return the number of heads: as asked, or one for every 64 channels, lowered until it divides the width."""
+    heads = asked or max(1, width // CHANNELS_PER_HEAD)
+    while width % heads:
+        heads -= 1
+    return heads
+
+
+def _train(
+    examples: Examples,
+    rows: npt.NDArray[np.int64],
+    params: AttentiveParams,
+    weight_decay: float,
+    rng: np.random.Generator,
+    device: torch.device,
+    advance: Callable[[int], None],
+) -> AttentivePooling:
+    model = _new_model(examples, rows, params, rng, device)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=params.learning_rate, weight_decay=weight_decay)
+    steps_per_epoch = -(-len(rows) // params.batch_size)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer,
+        params.learning_rate,
+        total_steps=params.epochs * steps_per_epoch,
+        pct_start=WARM_UP_SHARE,
+        cycle_momentum=False,
+    )
+    for _ in range(params.epochs):
+        for batch in np.array_split(rng.permutation(rows), steps_per_epoch):
+            labels = torch.from_numpy(examples.labels[batch]).to(device)
+            loss = functional.cross_entropy(model(_tokens(examples.features, batch, device)), labels)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+        advance(1)
+    return model.eval()
+
+
+def _new_model(
+    examples: Examples,
+    rows: npt.NDArray[np.int64],
+    params: AttentiveParams,
+    rng: np.random.Generator,
+    device: torch.device,
+) -> AttentivePooling:
+    width = examples.features.shape[2]
+    sample = np.sort(rng.permutation(rows)[:512])
+    tokens = examples.features[sample].astype(np.float32).reshape(-1, width)
+    mean_D = torch.from_numpy(tokens.mean(axis=0))
+    std_D = torch.from_numpy(tokens.std(axis=0)).clamp_min(1e-6)
+    heads = num_heads(width, params.heads)
+    # A probe may run inside pretraining, whose own random state must not move.
+    with torch.random.fork_rng(devices=[]):
+        model = AttentivePooling(width, int(examples.labels.max()) + 1, heads, mean_D, std_D)
+    _initialise(model, torch.Generator().manual_seed(int(rng.integers(2**62))))
+    return model.to(device)
+
+
+def _initialise(model: AttentivePooling, generator: torch.Generator) -> None:
+    nn.init.trunc_normal_(model.query, std=0.02, generator=generator)
+    for layer in (model.key, model.value, model.answer):
+        nn.init.xavier_uniform_(layer.weight, generator=generator)
+        nn.init.zeros_(layer.bias)
+
+
+@torch.inference_mode()
+def _probabilities(
+    model: AttentivePooling,
+    tokens: npt.NDArray[Any],
+    rows: npt.NDArray[np.int64],
+    batch_size: int,
+    device: torch.device,
+) -> Probabilities:
+    parts = [
+        model(_tokens(tokens, rows[first : first + batch_size], device)).double().softmax(dim=1).cpu().numpy()
+        for first in range(0, len(rows), batch_size)
+    ]
+    return np.concatenate(parts)
+
+
+def _tokens(tokens: npt.NDArray[Any], rows: npt.NDArray[np.int64], device: torch.device) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(tokens[rows])).to(device)

@@ -1,0 +1,207 @@
+"""Frozen features of clips, computed once, kept on disk, gone on with after an interruption."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from smile_synth.errors import ProbeError
+from smile_synth.probe.clips import Clips, digest_of
+from smile_synth.progress import track
+
+FORMAT_VERSION = 1
+SECONDS_BETWEEN_SAVES = 2.0
+STATE_FILE = "state.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """What an extractor says of a batch of clips.
+
+    Args:
+        pooled_BD: float (B, D), one vector a clip.
+        tokens_BND: float (B, N, D), or None where the extractor has no tokens.
+    """
+
+    pooled_BD: torch.Tensor
+    tokens_BND: torch.Tensor | None
+
+
+class Extractor(Protocol):
+    """Frozen features: a network, or something simpler to compare it with."""
+
+    @property
+    def name(self) -> str:
+        """Short name for file names and JSON."""
+
+    @property
+    def title(self) -> str:
+        """What people read in the table."""
+
+    @property
+    def digest(self) -> str:
+        """Changes whenever a feature could."""
+
+    @property
+    def has_tokens(self) -> bool:
+        """Whether it gives tokens beside one vector a clip."""
+
+    def __call__(self, frames_BTHWC: npt.NDArray[np.uint8]) -> Features:
+        """Return the features of uint8 frames."""
+
+
+class FeatureTable:
+    """Features of one extractor for one set of clips, on disk, filled from front to back.
+
+    Args:
+        folder: of this table alone; its name holds the digest of what it was computed from.
+        description: what it was computed from; a folder with another one is refused.
+        num_examples: rows in all.
+        with_tokens: whether tokens are kept beside the pooled features.
+    """
+
+    def __init__(self, folder: Path, description: Mapping[str, Any], num_examples: int, *, with_tokens: bool) -> None:
+        self.folder, self.num_examples, self.with_tokens = folder, num_examples, with_tokens
+        self._description = {**description, "version": FORMAT_VERSION, "tokens": with_tokens}
+        self._arrays: dict[str, npt.NDArray[Any]] = {}
+        self._saved_s = time.monotonic()
+        self.num_done = self._load()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every example has its features."""
+        return self.num_done == self.num_examples
+
+    @property
+    def pooled(self) -> npt.NDArray[np.float32]:
+        """float32 (examples, D)."""
+        return self._arrays["pooled"]
+
+    @property
+    def tokens(self) -> npt.NDArray[np.float16]:
+        """float16 (examples, N, D), mapped from disk."""
+        return self._arrays["tokens"]
+
+    def append(self, features: Features) -> None:
+        """Add the features of the next examples."""
+        parts = {"pooled": features.pooled_BD.float().cpu().numpy()}
+        if self.with_tokens:
+            if features.tokens_BND is None:
+                raise ProbeError(f"{self.folder.name} was to hold tokens, and its extractor gives none")
+            parts["tokens"] = features.tokens_BND.half().cpu().numpy()
+        count = len(parts["pooled"])
+        for kind, values in parts.items():
+            if kind not in self._arrays:
+                self._arrays[kind] = self._create(kind, values)
+            self._arrays[kind][self.num_done : self.num_done + count] = values
+        self.num_done += count
+        if time.monotonic() - self._saved_s > SECONDS_BETWEEN_SAVES:
+            self.save()
+
+    def save(self) -> None:
+        """Write what is done so far; after an interruption the next run goes on from here."""
+        for array in self._arrays.values():
+            if isinstance(array, np.memmap):
+                array.flush()
+        state = {**self._description, "num_done": self.num_done}
+        partial = self.folder / f"{STATE_FILE}.partial"
+        partial.write_text(json.dumps(state, indent=1), encoding="utf-8")
+        os.replace(partial, self.folder / STATE_FILE)
+        self._saved_s = time.monotonic()
+
+    def _create(self, kind: str, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        shape = (self.num_examples, *values.shape[1:])
+        return np.lib.format.open_memmap(self._file(kind), mode="w+", dtype=values.dtype, shape=shape)
+
+    def _file(self, kind: str) -> Path:
+        return self.folder / f"{kind}.npy"
+
+    def _load(self) -> int:
+        """Map the arrays of an earlier run; return how many examples they hold."""
+        try:
+            state = json.loads((self.folder / STATE_FILE).read_text(encoding="utf-8"))
+        except (FileNotFoundError, json.JSONDecodeError):
+            return 0
+        num_done = int(state.pop("num_done", 0))
+        if state != self._description:
+            return 0
+        kinds = ("pooled", "tokens") if self.with_tokens else ("pooled",)
+        try:
+            arrays = {kind: np.load(self._file(kind), mmap_mode="r+") for kind in kinds}
+        except (OSError, ValueError):
+            return 0
+        if any(len(array) != self.num_examples for array in arrays.values()):
+            return 0
+        self._arrays = arrays
+        return num_done
+
+
+def compute_features(
+    extractors: Sequence[Extractor],
+    clips: Clips,
+    folder: Path,
+    *,
+    batch_size: int,
+    with_tokens: bool,
+) -> dict[str, FeatureTable]:
+    """Return the features of ``clips``, computing what earlier runs did not.
+
+    Frames are read once for all extractors. An interruption loses at most the last seconds.
+
+    Args:
+        extractors: what computes features, each with a name of its own.
+        clips: what they are computed of.
+        folder: where tables are kept.
+        batch_size: clips that go through an extractor at once.
+        with_tokens: whether tokens are kept too, of extractors that have them.
+
+    Returns:
+        Complete tables by the name of the extractor.
+    """
+    tables = {
+        extractor.name: _table(extractor, clips, folder, with_tokens and extractor.has_tokens)
+        for extractor in extractors
+    }
+    unfinished = [extractor for extractor in extractors if not tables[extractor.name].is_complete]
+    if unfinished:
+        _fill(unfinished, tables, clips, batch_size)
+    return tables
+
+
+def _table(extractor: Extractor, clips: Clips, folder: Path, with_tokens: bool) -> FeatureTable:
+    description = {"extractor": extractor.digest, "clips": clips.digest}
+    digest = digest_of({**description, "tokens": with_tokens, "version": FORMAT_VERSION})
+    path = folder / f"{clips.name}-{extractor.name}-{digest}"
+    return FeatureTable(path, description, len(clips.groups), with_tokens=with_tokens)
+
+
+def _fill(extractors: Sequence[Extractor], tables: Mapping[str, FeatureTable], clips: Clips, batch_size: int) -> None:
+    first = min(tables[extractor.name].num_done for extractor in extractors)
+    with ExitStack() as stack:
+        for extractor in extractors:
+            stack.callback(tables[extractor.name].save)
+        bar = stack.enter_context(track(len(clips.groups) - first, f"features of {clips.name}", "clips"))
+        for start, frames_BTHWC in _numbered(clips.batches(first, batch_size), first):
+            for extractor in extractors:
+                table = tables[extractor.name]
+                missing = frames_BTHWC[max(0, table.num_done - start) :]
+                if len(missing):
+                    table.append(extractor(missing))
+            bar.advance(len(frames_BTHWC))
+
+
+def _numbered(batches: Iterator[npt.NDArray[np.uint8]], first: int) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
+    for frames_BTHWC in batches:
+        yield first, frames_BTHWC
+        first += len(frames_BTHWC)
