@@ -61,7 +61,7 @@ class Dataset:
         self.params, self.seed, self.folder = params, seed, folder
         self.canvas = Canvas(params.canvas.height, params.canvas.width, params.canvas.frames)
         self.assets = Assets.build(params.assets, folder=folder)
-        context = GeneratorContext(canvas=self.canvas, assets=self.assets)
+        context = GeneratorContext(canvas=self.canvas, assets=self.assets, folder=folder)
         self.generator = build_generator(params.generator, params.params, context, folder)
         self.max_objects = self.generator.max_objects
         self.label_specs: Mapping[str, LabelSpec] = dict(self.generator.label_specs)

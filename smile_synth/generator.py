@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
@@ -49,10 +50,12 @@ class GeneratorContext:
     Args:
         canvas: size of every clip.
         assets: where backgrounds and objects come from.
+        folder: what file names in parameters start from, usually the recipe's folder.
     """
 
     canvas: Canvas
     assets: Assets
+    folder: Path = Path()
 
 
 class Generator(ABC, Generic[ParamsT]):
