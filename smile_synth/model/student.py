@@ -1,0 +1,251 @@
+"""The student: VideoMAE's encoder and light decoder, under the published key names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+from smile_synth.errors import ModelError
+from smile_synth.grid import TokenGrid
+from smile_synth.model.block import LAYER_NORM_EPS, Block
+from smile_synth.model.patches import check_video, patch_view
+from smile_synth.model.positions import sinusoid_positions
+from smile_synth.pretrain_params import StudentParams, Transformer
+
+
+@dataclass(frozen=True)
+class StudentShape:
+    """Every size that decides a student's weights.
+
+    Args:
+        encoder, decoder: width, depth and heads.
+        mlp_ratio: hidden width of a block's MLP over the block's width.
+        grid: the token grid of its clips.
+        target_dim: numbers predicted for a token.
+    """
+
+    encoder: Transformer
+    decoder: Transformer
+    mlp_ratio: float
+    grid: TokenGrid
+    target_dim: int
+
+    @classmethod
+    def of(cls, params: StudentParams, grid: TokenGrid, target_dim: int) -> StudentShape:
+        """Return the shape that the parameters ask for."""
+        return cls(params.encoder, params.decoder, params.mlp_ratio, grid, target_dim)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the shape as plain values that JSON and a safe checkpoint can hold."""
+        return {
+            "encoder": self.encoder._asdict(),
+            "decoder": self.decoder._asdict(),
+            "mlp_ratio": self.mlp_ratio,
+            "grid": asdict(self.grid),
+            "target_dim": self.target_dim,
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> StudentShape:
+        """Return the shape that ``to_dict`` gave away.
+
+        Raises:
+            ModelError: the values are not those of a shape.
+        """
+        try:
+            encoder, decoder = Transformer(**values["encoder"]), Transformer(**values["decoder"])
+            return cls(encoder, decoder, values["mlp_ratio"], TokenGrid(**values["grid"]), values["target_dim"])
+        except (KeyError, TypeError) as problem:
+            raise ModelError(f"not the shape of a student: {problem}; got {values!r}") from problem
+
+
+class PatchEmbed(nn.Module):
+    """One linear layer from a token's pixels to its embedding, stored as the 3D convolution that it equals."""
+
+    def __init__(self, grid: TokenGrid, width: int) -> None:
+        super().__init__()
+        kernel = (grid.tubelet_size, grid.patch_size, grid.patch_size)
+        self.proj = nn.Conv3d(3, width, kernel_size=kernel, stride=kernel)
+
+    def forward(self, pixels_BNP: Tensor) -> Tensor:
+        """Return embeddings (B, N, D) of pixels (B, N, channel x frame x y x x)."""
+        return functional.linear(pixels_BNP, self.proj.weight.flatten(1), self.proj.bias)
+
+
+class Encoder(nn.Module):
+    """Sees visible tokens only."""
+
+    positions_1ND: Tensor
+
+    def __init__(self, shape: StudentShape, drop_path: float) -> None:
+        super().__init__()
+        width, depth, heads = shape.encoder
+        self.grid = shape.grid
+        self.patch_embed = PatchEmbed(shape.grid, width)
+        self.blocks = nn.ModuleList(
+            Block(width, heads, shape.mlp_ratio, drop_path * i / max(depth - 1, 1)) for i in range(depth)
+        )
+        self.norm = nn.LayerNorm(width, eps=LAYER_NORM_EPS)
+        self.checkpointing = False
+        positions = sinusoid_positions(shape.grid.num_tokens, width)
+        self.register_buffer("positions_1ND", positions, persistent=False)
+
+    def forward(self, video_BCTHW: Tensor, visible_BV: Tensor | None = None) -> Tensor:
+        """Return tokens (B, V, D) of the visible places, or of all."""
+        check_video(video_BCTHW, self.grid)
+        positions = self.positions_1ND
+        patches = patch_view(video_BCTHW, self.grid)
+        if visible_BV is None:
+            pixels = patches.flatten(1, 3).flatten(2)
+        else:
+            # Hidden patches are never copied: the visible ones are picked straight out of the video.
+            pixels = patches[_places(visible_BV, self.grid)].flatten(2)
+            positions = positions[0][visible_BV]
+        embedded = self.patch_embed(pixels)
+        tokens = run_blocks(self.blocks, embedded + positions.to(embedded.dtype), self.checkpointing)
+        normed: Tensor = self.norm(tokens)
+        return normed
+
+
+class Decoder(nn.Module):
+    """Predicts the targets of hidden tokens from all tokens."""
+
+    positions_1ND: Tensor
+
+    def __init__(self, shape: StudentShape) -> None:
+        super().__init__()
+        width, depth, heads = shape.decoder
+        self.blocks = nn.ModuleList(Block(width, heads, shape.mlp_ratio) for _ in range(depth))
+        self.norm = nn.LayerNorm(width, eps=LAYER_NORM_EPS)
+        self.head = nn.Linear(width, shape.target_dim)
+        self.checkpointing = False
+        positions = sinusoid_positions(shape.grid.num_tokens, width)
+        self.register_buffer("positions_1ND", positions, persistent=False)
+
+    def forward(self, visible_BVD: Tensor, mask_token: Tensor, visible_BV: Tensor, masked_BM: Tensor) -> Tensor:
+        """Return predictions (B, M, target_dim) for the hidden places."""
+        positions = self.positions_1ND[0].to(visible_BVD.dtype)
+        seen = visible_BVD + positions[visible_BV]
+        hidden = mask_token.to(visible_BVD.dtype) + positions[masked_BM]
+        tokens = run_blocks(self.blocks, torch.cat([seen, hidden], dim=1), self.checkpointing)
+        predicted: Tensor = self.head(self.norm(tokens[:, -masked_BM.shape[1] :]))
+        return predicted
+
+
+class Student(nn.Module):
+    """The masked-video transformer.
+
+    Args:
+        shape: every size.
+        drop_path: chance that the last encoder block is skipped in training.
+        activation_checkpointing: recompute blocks in the backward pass.
+
+    Source: VideoMAE, NeurIPS 2022.
+    """
+
+    def __init__(self, shape: StudentShape, *, drop_path: float = 0.0, activation_checkpointing: bool = False) -> None:
+        super().__init__()
+        self.shape = shape
+        self.encoder = Encoder(shape, drop_path)
+        self.decoder = Decoder(shape)
+        self.encoder_to_decoder = nn.Linear(shape.encoder.width, shape.decoder.width, bias=False)
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, shape.decoder.width))
+        self.encoder.checkpointing = self.decoder.checkpointing = activation_checkpointing
+        nn.init.trunc_normal_(self.mask_token, std=0.02, a=-0.02, b=0.02)
+        self.apply(_initialise)
+
+    def forward(self, video_BCTHW: Tensor, is_masked_BN: Tensor, num_masked: int | None = None) -> Tensor:
+        """Return predictions for the hidden tokens, in the order of their numbers.
+
+        Args:
+            video_BCTHW: float (B, 3, T, H, W), see ``normalise``.
+            is_masked_BN: bool (B, N), True where the student does not see the token; the same number in every row.
+            num_masked: that number, where it is known: saves a look at the mask, which stalls a GPU.
+
+        Returns:
+            float (B, M, target_dim).
+
+        Raises:
+            ModelError: video or mask do not fit.
+        """
+        visible_BV, masked_BM = split_tokens(is_masked_BN, self.shape.grid, num_masked)
+        tokens = self.encoder_to_decoder(self.encoder(video_BCTHW, visible_BV))
+        predicted: Tensor = self.decoder(tokens, self.mask_token, visible_BV, masked_BM)
+        return predicted
+
+    def encode(self, video_BCTHW: Tensor, is_masked_BN: Tensor | None = None, num_masked: int | None = None) -> Tensor:
+        """Return the encoder's tokens of the visible places, (B, V, D); of all where no mask is given.
+
+        Raises:
+            ModelError: video or mask do not fit.
+        """
+        visible = None
+        if is_masked_BN is not None:
+            visible, _ = split_tokens(is_masked_BN, self.shape.grid, num_masked)
+        tokens: Tensor = self.encoder(video_BCTHW, visible)
+        return tokens
+
+
+def build_student(params: StudentParams, grid: TokenGrid, target_dim: int) -> Student:
+    """Return a student with fresh weights, drawn from torch's global generator."""
+    return Student(
+        StudentShape.of(params, grid, target_dim),
+        drop_path=params.drop_path,
+        activation_checkpointing=params.activation_checkpointing,
+    )
+
+
+def split_tokens(is_masked_BN: Tensor, grid: TokenGrid, num_masked: int | None = None) -> tuple[Tensor, Tensor]:
+    """Return the numbers of visible (B, V) and of hidden (B, M) tokens, ascending.
+
+    Raises:
+        ModelError: the mask does not fit the grid, or hides other numbers of tokens in different clips.
+    """
+    if is_masked_BN.dtype != torch.bool or is_masked_BN.ndim != 2 or is_masked_BN.shape[1] != grid.num_tokens:
+        raise ModelError(
+            f"is_masked must be bool (B, {grid.num_tokens}), got {is_masked_BN.dtype} {tuple(is_masked_BN.shape)}"
+        )
+    if num_masked is None:
+        num_masked = _common_count(is_masked_BN)
+    order = is_masked_BN.to(torch.uint8).argsort(dim=1, stable=True)
+    visible, masked = order.split([grid.num_tokens - num_masked, num_masked], dim=1)
+    return visible, masked
+
+
+def run_blocks(blocks: Sequence[nn.Module] | nn.ModuleList, tokens_BND: Tensor, checkpointing: bool) -> Tensor:
+    """Return the tokens after all blocks, recomputing activations in the backward pass if asked to."""
+    for block in blocks:
+        if checkpointing and torch.is_grad_enabled():
+            tokens_BND = checkpoint(block, tokens_BND, use_reentrant=False)
+        else:
+            tokens_BND = block(tokens_BND)
+    return tokens_BND
+
+
+def _common_count(is_masked_BN: Tensor) -> int:
+    counts = is_masked_BN.sum(dim=1).unique().tolist()
+    if len(counts) != 1 or not 0 < counts[0] < is_masked_BN.shape[1]:
+        raise ModelError(
+            f"every mask must hide the same number of tokens, between 1 and {is_masked_BN.shape[1] - 1}, "
+            f"got {', '.join(map(str, counts))}"
+        )
+    return int(counts[0])
+
+
+def _places(tokens_BV: Tensor, grid: TokenGrid) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    clip = torch.arange(len(tokens_BV), device=tokens_BV.device)[:, None]
+    place = tokens_BV % grid.tokens_per_tubelet
+    return clip, tokens_BV // grid.tokens_per_tubelet, place // grid.columns, place % grid.columns
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
