@@ -48,7 +48,7 @@ NOT_DRAWN: Step = (False, 0, 0, 0, 0, 0, 0)
 @inlined
 def opacity_weight(opacity: float) -> int:
     """Return an opacity in [0, 1] as 0 to 256."""
-    return int(math.floor(np.float64(opacity) * 256.0 + 0.5))
+    return math.floor(np.float64(opacity) * 256.0 + 0.5)
 
 
 @inlined
@@ -64,7 +64,7 @@ def reduced_side(side: int, drawn: float) -> int:
     """Return how many texels a side is filtered down to when ``drawn`` pixels is the longest it is drawn."""
     if not drawn * MIN_SHRINK < side:
         return side
-    return max(1, int(math.ceil(drawn)))
+    return max(1, math.ceil(drawn))
 
 
 @inlined
@@ -107,7 +107,7 @@ def texture_step(pose_6: Any, zoom_y: float, zoom_x: float) -> Step:
 @inlined
 def to_fixed(value: float) -> int:
     """Round a number to 32.32 fixed-point."""
-    return int(math.floor(value * 4294967296.0 + 0.5))
+    return math.floor(value * 4294967296.0 + 0.5)
 
 
 @inlined
@@ -370,14 +370,16 @@ def camera_sides(camera_33: Any, height: int, width: int, num_rows: int, num_col
     w = g * p + k * q + np.float64(camera_33[2, 2])
     a, d = (np.float64(camera_33[0, 0]) - x * g) / w, (np.float64(camera_33[1, 0]) - y * g) / w
     b, e = (np.float64(camera_33[0, 1]) - x * k) / w, (np.float64(camera_33[1, 1]) - y * k) / w
-    return math.sqrt(b * b + e * e) * height, math.sqrt(a * a + d * d) * width
+    side_y, side_x = math.sqrt(b * b + e * e) * height, math.sqrt(a * a + d * d) * width
+    # A middle that lies on the camera's horizon has no scale: the background is then not filtered.
+    return (side_y, side_x) if side_y + side_x < math.inf else (np.float64(height), np.float64(width))
 
 
 @inlined
 def _position(value: float) -> int:
     """Round a position to 1/256 of a texel; one that lies too far to mean anything becomes 0."""
     if abs(value) < MAX_OFFSET:
-        return int(math.floor(value * 256.0 + 0.5))
+        return math.floor(value * 256.0 + 0.5)
     return 0
 
 
