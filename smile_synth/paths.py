@@ -104,7 +104,7 @@ def gaussian_path(params: GaussianParams, canvas: Canvas, *, rng: np.random.Gene
     path: Array = smooth * extent + rng.random(2) * (size - extent)
     places = np.linspace(0, points - 1, canvas.num_frames)
     if params.steps == "published":
-        return path[np.rint(places).astype(int)]
+        return np.take(path, np.rint(places).astype(int), axis=0)
     return np.stack([np.interp(places, np.arange(points), path[:, axis]) for axis in (0, 1)], axis=1)
 
 

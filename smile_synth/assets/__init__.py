@@ -14,12 +14,14 @@ import numpy as np
 from smile_synth.assets.cache import ImageCache
 from smile_synth.assets.cutting import cut_outs, drawings
 from smile_synth.assets.folders import list_backgrounds, list_objects
+from smile_synth.assets.outlines import OUTLINES
 from smile_synth.assets.photographs import PHOTOGRAPHS
 from smile_synth.assets.split import Split, part_of
 from smile_synth.assets.table import Asset, AssetRow, Image
 from smile_synth.params import StrictParams
 
 __all__ = [
+    "OUTLINES",
     "AssetRow",
     "Assets",
     "AssetsParams",
@@ -62,11 +64,19 @@ class DrawnBackground:
 
 @dataclass(frozen=True, eq=False)
 class DrawnObject:
-    """An object drawn at random: ``texture`` is uint8 (h, w, 4), cut to what is visible of it."""
+    """An object drawn at random.
+
+    Args:
+        texture: uint8 (h, w, 4), cut to what is visible of it.
+        asset_id: row of the asset table.
+        class_name: class folder, or kind of outline for built-in objects.
+        outline: kind of outline for built-in objects, else empty.
+    """
 
     texture: Image
     asset_id: int
     class_name: str
+    outline: str
 
 
 class Backgrounds:
@@ -147,7 +157,7 @@ class Objects:
             index = int(rng.integers(len(self._assets)))
         asset = self._assets[index]
         (texture,) = self._cache.get(index, lambda: (asset.read(),))
-        return DrawnObject(texture.copy(), self._first_id + index, asset.class_name)
+        return DrawnObject(texture.copy(), self._first_id + index, asset.class_name, asset.outline)
 
     @cached_property
     def _members(self) -> dict[str, list[int]]:

@@ -34,6 +34,11 @@ class CutOut(Asset):
     photograph: Photograph
     number: int
 
+    @property
+    def outline(self) -> str:
+        """Kind of the outline, which is the class too."""
+        return self.class_name
+
     def read(self) -> Image:
         """Return the cut-out, uint8 (h, w, 4); the photograph goes on beyond the outline, which leaves no halo."""
         rng = stream(0, f"cut-out/{CUTTING_VERSION}/{self.name}")
@@ -48,6 +53,11 @@ class CutOut(Asset):
 @dataclass(frozen=True)
 class Drawing(Asset):
     """A drawn shape, filled with two colours that run into each other or alternate in stripes."""
+
+    @property
+    def outline(self) -> str:
+        """Kind of the outline, which is the class too."""
+        return self.class_name
 
     def read(self) -> Image:
         """Return the drawing, uint8 (h, w, 4)."""

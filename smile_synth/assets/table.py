@@ -50,6 +50,11 @@ class Asset(ABC):
     def digest(self) -> str:
         """Return the digest of what the image is made of; raises AssetError for an image that cannot serve."""
 
+    @property
+    def outline(self) -> str:
+        """Kind of the outline that the object was cut or drawn under; empty where we cannot know."""
+        return ""
+
     def row(self, kind: Literal["background", "object"]) -> AssetRow:
         """Return the asset's row of the table."""
         return AssetRow(kind, self.name, self.class_name, self.licence, self.source, self.digest())
