@@ -1,4 +1,4 @@
-"""Weighted choices in parameters: one name, or several with a weight each."""
+"""What parameters leave to chance: one of several names by weight, or a number within a span."""
 
 from __future__ import annotations
 
@@ -6,11 +6,22 @@ from collections.abc import Mapping
 from typing import Annotated, TypeVar
 
 import numpy as np
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 Name = TypeVar("Name", bound=str)
+Number = TypeVar("Number", int, float)
 
 Weight = Annotated[float, Field(gt=0, le=1e6, description="share of this choice, relative to the others")]
+
+
+def _rising(span: tuple[Number, Number]) -> tuple[Number, Number]:
+    if span[0] > span[1]:
+        raise ValueError(f"a span runs from its lower to its higher end, got {span[0]} to {span[1]}")
+    return span
+
+
+# Lower and higher end, such as ``Span[Annotated[float, Field(ge=0)]]``; both can be drawn.
+Span = Annotated[tuple[Number, Number], AfterValidator(_rising)]
 
 
 def choose(options: Name | Mapping[Name, float], *, rng: np.random.Generator) -> Name:
