@@ -1,0 +1,149 @@
+"""Weights on disk, read without running any code that a file may carry."""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+import pickle
+import warnings
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from smile_synth.errors import WeightsError
+
+# What published checkpoints carry beside tensors: settings of the run, as plain data.
+_DATA_TYPES: list[Any] = [argparse.Namespace, pathlib.PosixPath, pathlib.PurePosixPath, np.dtype, np.ndarray]
+_DATA_TYPES += [np._core.multiarray.scalar, np.dtypes.Float64DType, np.dtypes.Float32DType, np.dtypes.Int64DType]
+_PREFIXES = ("module.", "_orig_mod.")
+
+
+def read_file(path: Path) -> Any:
+    """Return what a file of weights holds, whatever its format.
+
+    Args:
+        path: ``.safetensors``, or what ``torch.save`` or ``torch.jit.save`` wrote, with any suffix.
+
+    Returns:
+        A mapping of names to tensors, or whatever plain data was saved.
+
+    Raises:
+        WeightsError: the file is absent, damaged, or would have to run code to be read.
+    """
+    if not path.is_file():
+        raise WeightsError(
+            f"no file of weights at {path}; nothing was downloaded: put the file there, or correct the path"
+        )
+    try:
+        if path.suffix == ".safetensors":
+            return _read_safetensors(path)
+        if is_torchscript(path):
+            return _read_torchscript(path)
+        with torch.serialization.safe_globals(_DATA_TYPES):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as problem:
+        raise WeightsError(_unsafe_message(path, problem)) from problem
+    except (OSError, RuntimeError, EOFError, SafetensorError, zipfile.BadZipFile, ValueError) as problem:
+        raise WeightsError(f"cannot read the weights in {path}: {_first_line(problem)}") from problem
+
+
+def read_weights(path: Path, *keys: str) -> dict[str, Tensor]:
+    """Return the tensors of a file by name, without the prefixes that wrappers add.
+
+    Args:
+        path: as in ``read_file``.
+        keys: names under which the tensors may be nested, tried in this order.
+
+    Raises:
+        WeightsError: the file cannot be read, or holds no tensors by name.
+    """
+    return named_tensors(read_file(path), path, *keys)
+
+
+def named_tensors(content: Any, path: Path, *keys: str) -> dict[str, Tensor]:
+    """Return the tensors by name in what ``read_file`` returned; see ``read_weights``."""
+    for key in keys:
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+            break
+    if not isinstance(content, Mapping) or not any(isinstance(value, Tensor) for value in content.values()):
+        held = ", ".join(map(str, list(content)[:8])) if isinstance(content, Mapping) else type(content).__name__
+        raise WeightsError(f"{path} holds no weights by name, it holds: {held or 'nothing'}")
+    return {_bare(name): value for name, value in content.items() if isinstance(value, Tensor)}
+
+
+def is_torchscript(path: Path) -> bool:
+    """Return whether a file is a TorchScript archive, as OpenAI publishes CLIP."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+
+
+def load_strictly(module: torch.nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
+    """Load weights into a module that must want all of them and nothing else.
+
+    Raises:
+        WeightsError: a name is missing or too many, or a shape differs.
+    """
+    wanted = module.state_dict()
+    missing = [name for name in wanted if name not in weights]
+    strange = [name for name in weights if name not in wanted]
+    if missing or strange:
+        raise WeightsError(
+            f"{source} does not fit the model: {_some('missing', missing)}{_some('unknown', strange)}"
+            "check that the model's name is that of the weights"
+        )
+    for name, value in weights.items():
+        if value.shape != wanted[name].shape:
+            raise WeightsError(
+                f"{source} does not fit the model: {name} is {tuple(value.shape)}, "
+                f"the model wants {tuple(wanted[name].shape)}"
+            )
+    module.load_state_dict({name: value.to(wanted[name].dtype) for name, value in weights.items()})
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    with safe_open(path, framework="pt") as archive:
+        return {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118 (no mapping)
+
+
+def _read_torchscript(path: Path) -> dict[str, Tensor]:
+    with warnings.catch_warnings():
+        # TorchScript is deprecated; OpenAI's archives will stay what they are.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        module = torch.jit.load(str(path), map_location="cpu")
+    return dict(module.state_dict())
+
+
+def _bare(name: str) -> str:
+    for prefix in _PREFIXES:
+        name = name.removeprefix(prefix)
+    return name
+
+
+def _some(word: str, names: list[str]) -> str:
+    if not names:
+        return ""
+    return f"{len(names)} {word} ({', '.join(names[:3])}{', …' if len(names) > 3 else ''}); "
+
+
+def _unsafe_message(path: Path, problem: Exception) -> str:
+    text = str(problem)
+    if "Unsupported global" in text or "Unsupported class" in text:
+        name = text.split("GLOBAL ")[-1].split(" ")[0] if "GLOBAL " in text else "something unknown"
+        return (
+            f"{path} was not read: beside weights it holds {name}, and unpickling that could run code; "
+            "save the weights alone (as .safetensors) where you trust the file"
+        )
+    return f"cannot read the weights in {path}: {_first_line(problem)}"
+
+
+def _first_line(problem: BaseException) -> str:
+    return (str(problem).strip().splitlines() or [type(problem).__name__])[0]
