@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from smile_synth.grid import TokenGrid
 from smile_synth.pretrain_params import StudentParams, Transformer
@@ -78,6 +80,13 @@ def _stack_flops(stack: Transformer, tokens: int, mlp_ratio: float) -> float:
     matrices = 2.0 * tokens * stack.width**2 * (4 + 2 * mlp_ratio)
     attention = 4.0 * tokens**2 * stack.width
     return stack.depth * (matrices + attention)
+
+
+def count_flops(function: Callable[[torch.Tensor], object], argument: torch.Tensor) -> float:
+    """Return the FLOPs of the matrix products, convolutions and attention of a call."""
+    with FlopCounterMode(display=False) as counter:
+        function(argument)
+    return float(counter.get_total_flops())
 
 
 def state_bytes(num_parameters: int, *, ema: bool) -> int:

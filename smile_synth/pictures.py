@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -73,7 +74,7 @@ def loss_curve(rows: Sequence[Row], path: Path) -> None:
     steps, losses = [row["step"] for row in rows], [float(row["loss"]) for row in rows]
     axes.plot(steps, losses, color="#9db4d0", linewidth=0.8, label="loss")
     axes.plot(steps, _smooth(losses), color="#1f4e8c", linewidth=1.8, label="smoothed")
-    for before, after in zip(rows, rows[1:], strict=False):
+    for before, after in itertools.pairwise(rows):
         if before["stage"] != after["stage"]:
             axes.axvline(before["step"], color="grey", linestyle=":", linewidth=1)
             axes.annotate(after["stage"], (before["step"], max(losses)), fontsize=8, color="grey")

@@ -1,0 +1,99 @@
+"""``smile-synth pretrain``: a recipe and a store in, a trained student out; it stops and goes on anywhere."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from smile_synth.trainer import RunSummary
+
+
+def pretrain(
+    recipe: Annotated[str, typer.Argument(help="Bundled recipe or YAML file with a pretrain section.")],
+    data: Annotated[list[Path], typer.Option("--data", "-d", help="Finished store; repeat it to mix several.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")],
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the latest checkpoint, if there is one.")
+    ] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    max_hours: Annotated[float | None, typer.Option(min=0, help="Save and stop after so long.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, estimate, and exit.")] = False,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="key.sub=value over the recipe; repeatable.")] = None,
+) -> None:
+    """Train a student on rendered clips.
+
+    SIGTERM, SIGUSR1 or Ctrl-C write a checkpoint and exit; --resume goes on from it, to the bit on CPU.
+    Several processes train together under torchrun, or as a Slurm step (srun).
+
+    \b
+    Examples:
+      smile-synth pretrain demo --data clips.zarr --out runs/first
+      smile-synth pretrain demo --data clips.zarr --out runs/first --resume
+      smile-synth pretrain smile-vit-b --data clips.zarr --out runs/b --dry-run
+      smile-synth pretrain smile-vit-b --data clips.zarr --out runs/b --resume --max-hours 0.9
+      torchrun --nproc-per-node 8 -m smile_synth pretrain smile-vit-b --data clips.zarr --out runs/b
+    """
+    from smile_synth.recipe import load_recipe
+    from smile_synth.store import Store
+
+    loaded = load_recipe(recipe, set_ or ())
+    stores = [Store.open(path) for path in data]
+    if dry_run:
+        from smile_synth.estimate import estimate
+
+        _print_rows(estimate(loaded, stores, out, resume=resume, device=device))
+        typer.echo(f"\nNothing was written. Train: {_command(recipe, data, out, set_, resume=resume)}")
+        return
+    from smile_synth.trainer import pretrain as train
+
+    summary = train(loaded, stores, out, resume=resume, device=device, max_hours=max_hours)
+    if summary.is_first:
+        _show(summary, _command(recipe, data, out, set_, resume=True))
+
+
+def _command(recipe: str, data: list[Path], out: Path, overrides: list[str] | None, *, resume: bool) -> str:
+    parts = ["smile-synth", "pretrain", recipe]
+    parts += [part for path in data for part in ("--data", str(path))]
+    parts += ["--out", str(out)]
+    parts += [part for override in overrides or () for part in ("--set", override)]
+    return shlex.join([*parts, "--resume"] if resume else parts)
+
+
+def _print_rows(rows: list[tuple[str, str]]) -> None:
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+def _show(summary: RunSummary, resume_command: str) -> None:
+    from smile_synth.progress import format_duration
+
+    loss = "" if summary.last_loss is None else f", loss {summary.last_loss:.4f}"
+    typer.echo(
+        f"{summary.steps} of {summary.total_steps} updates{loss}; {format_duration(summary.seconds)}, "
+        f"{summary.clips_per_second:.3g} clips/s, waiting for data {100 * summary.waiting_share:.1f}% of the time, "
+        f"{summary.memory_gib:.2f} GiB."
+    )
+    folder = summary.folder
+    typer.echo(
+        f"Weights {folder}/checkpoints, metrics {folder}/metrics.jsonl, curve {folder}/loss.png, log {folder}/log.txt"
+    )
+    if summary.finished:
+        typer.echo(f"Ask what it learned: smile-synth probe {folder}")
+        typer.echo(f"Use it elsewhere:    smile-synth export {folder} --format safetensors")
+        return
+    sys.stdout.flush()
+    typer.echo(f"Stopped early ({summary.reason}); resume with: {resume_command}")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+    app.command("pretrain")(pretrain)

@@ -1,0 +1,121 @@
+"""What a training would take, said before it starts: sizes by arithmetic, time from updates that really ran."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from smile_synth.cost import peak_flops, state_bytes
+from smile_synth.distributed import join_world
+from smile_synth.learner import Clips, Learner
+from smile_synth.loader import Loader
+from smile_synth.preflight import Job, check_disk, prepare
+from smile_synth.progress import format_duration
+from smile_synth.recipe import Recipe
+from smile_synth.stages import Stage
+from smile_synth.store import Store
+
+CLIPS_TO_TIME = 4
+UPDATES_TO_TIME = 2
+
+Rows = list[tuple[str, str]]
+
+
+def estimate(recipe: Recipe, stores: Sequence[Store], out: Path, *, resume: bool, device: str) -> Rows:
+    """Check a training as its start would, run a few small updates that are thrown away, and say what it would take.
+
+    Args:
+        recipe, stores, out, resume, device: as for ``pretrain``.
+
+    Returns:
+        Pairs of label and text, for people. Nothing is written.
+
+    Raises:
+        SmileSynthError: something does not fit.
+    """
+    with join_world(device) as world:
+        job = prepare(recipe, stores, out, resume=resume, world=world)
+        learner = Learner(job.params, job.objective, world, recipe.seed)
+        num_parameters = sum(p.numel() for p in learner.student.parameters())
+        check_disk(out, num_parameters, ema=job.params.ema_decay is not None)
+        if job.state is not None:
+            learner.load_weights(job.state)
+        return [*_sizes(job, learner, num_parameters), *_stages(job), *_resources(job, learner, num_parameters)]
+
+
+def _sizes(job: Job, learner: Learner, num_parameters: int) -> Rows:
+    encoder = sum(p.numel() for p in learner.student.encoder.parameters())
+    grid, cost = job.grid, job.cost(job.stages[0])
+    teacher = job.params.teacher_or_default
+    return [
+        ("student", f"{num_parameters / 1e6:.1f} M parameters ({encoder / 1e6:.1f} M of them the encoder)"),
+        ("teacher", "none, the target is pixels" if teacher is None else f"{teacher.model_name} ({teacher.library})"),
+        ("tokens", f"{grid.tubelets} x {grid.rows} x {grid.columns} = {grid.num_tokens}, {cost.num_visible} visible"),
+        ("clips", f"{job.num_clips} in {len(job.stores)} store(s)"),
+        ("processes", f"{job.world.size} x {job.world.device}, {str(learner.precision).removeprefix('torch.')}"),
+    ]
+
+
+def _stages(job: Job) -> Rows:
+    return [
+        (
+            f"stage {stage.name}",
+            f"{stage.num_steps} updates, {stage.steps_per_epoch} a pass, {stage.clips_per_batch} clips x "
+            f"{stage.mask.masks_per_clip} masks each; learning rate to {stage.schedule.base:.3g} in "
+            f"{stage.schedule.warmup_steps} updates",
+        )
+        for stage in job.stages
+    ]
+
+
+def _resources(job: Job, learner: Learner, num_parameters: int) -> Rows:
+    stage = job.stages[0]
+    flops = job.flops_per_clip(stage)
+    bytes_of_state = state_bytes(num_parameters, ema=job.params.ema_decay is not None)
+    share = job.params.runtime.micro_batch or stage.clips_per_batch // job.world.size
+    activations = job.cost(stage).activation_bytes(2 if learner.precision == torch.bfloat16 else 4) * share
+    seconds_per_clip = _time_a_clip(job, learner, stage)
+    total_clips = sum(s.num_steps * s.clips_per_batch for s in job.stages) / job.world.size
+    peak = peak_flops(job.world.device)
+    rate = flops / seconds_per_clip
+    return [
+        (
+            "memory",
+            f"about {(bytes_of_state + activations) / 2**30:.1f} GiB a device: weights and moments "
+            f"{bytes_of_state / 2**30:.2f}, activations {activations / 2**30:.2f}; the teacher comes on top",
+        ),
+        (
+            "arithmetic",
+            f"{flops / 1e9:.1f} GFLOP a clip, measured {rate / 1e12:.3g} TFLOP/s"
+            + (f", {100 * rate / peak:.0f}% of the device's peak" if peak else ""),
+        ),
+        (
+            "time",
+            f"about {format_duration(total_clips * seconds_per_clip)} "
+            f"({seconds_per_clip:.3g} s a clip and device, measured in batches of {_timed_clips(job, stage)})",
+        ),
+    ]
+
+
+def _timed_clips(job: Job, stage: Stage) -> int:
+    return min(CLIPS_TO_TIME, stage.clips_per_batch // job.world.size, job.params.runtime.micro_batch or CLIPS_TO_TIME)
+
+
+def _time_a_clip(job: Job, learner: Learner, stage: Stage) -> float:
+    """Return the seconds that a clip takes in small updates at a learning rate of zero."""
+    count, world = _timed_clips(job, stage), job.world
+    still = replace(stage, schedule=replace(stage.schedule, base=0.0, floor=0.0, start=0.0))
+    learner.start_stage(still)
+    with Loader(job.stores, batch_size=count * world.size, seed=0, rank=world.rank, world_size=world.size) as loader:
+        batch = next(iter(loader))
+    clips = Clips(batch.frames_BTHWC.to(world.device), batch.boxes_BKT4.to(world.device), batch.first)
+    learner.update(clips, still, 0, 0)
+    began = time.perf_counter()
+    for step in range(UPDATES_TO_TIME):
+        outcome = learner.update(clips, still, step, step)
+    outcome.loss.item()
+    return (time.perf_counter() - began) / UPDATES_TO_TIME / count

@@ -1,0 +1,302 @@
+"""The student with its objective and AdamW: what one update does to them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
+from torch.distributed.tensor import DTensor
+from torch.nn.parallel import DistributedDataParallel
+
+from smile_synth.checkpoint import load_model_state, model_state
+from smile_synth.distributed import World
+from smile_synth.masking import draw_masks, num_masked
+from smile_synth.model.patches import normalise
+from smile_synth.model.student import Student, build_student
+from smile_synth.objective import Objective, Targets, pixel_target
+from smile_synth.optimizer import build_adamw, load_optimizer_state, optimizer_state, set_learning_rate, whole
+from smile_synth.pretrain_params import MaskParams, PretrainParams, RuntimeParams
+from smile_synth.stages import Stage
+
+
+@dataclass(frozen=True)
+class Clips:
+    """Our share of a batch, on the device.
+
+    Args:
+        frames_BTHWC: uint8.
+        boxes_BKT4: float32.
+        first: place of our first clip in the global batch.
+    """
+
+    frames_BTHWC: Tensor
+    boxes_BKT4: Tensor
+    first: int
+
+    def part(self, start: int, stop: int) -> Clips:
+        """Return some of the clips."""
+        return Clips(self.frames_BTHWC[start:stop], self.boxes_BKT4[start:stop], self.first + start)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an update measured on this rank; tensors stay on the device until somebody looks.
+
+    Args:
+        loss: mean over our masked clips.
+        gradient_norm: over all parameters and ranks, before clipping.
+        parts: the loss's named parts, where it has several.
+    """
+
+    loss: Tensor
+    gradient_norm: Tensor
+    parts: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the student made of some clips.
+
+    Args:
+        frames_BTHWC: uint8 clips.
+        is_masked_BN: what was hidden.
+        tokens_BVD: the encoder's tokens of what was visible.
+        prediction_BMD: what was predicted of what was hidden.
+        targets: what was to be predicted.
+    """
+
+    frames_BTHWC: Tensor
+    is_masked_BN: Tensor
+    tokens_BVD: Tensor
+    prediction_BMD: Tensor
+    targets: Targets
+
+    @property
+    def target_BND(self) -> Tensor:
+        """What was to be predicted of every token: features first, then pixels."""
+        features, patches = self.targets
+        pixels = None if patches is None else pixel_target(patches)
+        return torch.cat([part for part in (features, pixels) if part is not None], dim=2)
+
+    @property
+    def error_BN(self) -> Tensor:
+        """Mean squared error of every hidden token, 0 for the visible ones."""
+        expected_BMD = self.target_BND[self.is_masked_BN].view_as(self.prediction_BMD)
+        error_BN = torch.zeros(self.is_masked_BN.shape, device=expected_BMD.device)
+        error_BN[self.is_masked_BN] = (self.prediction_BMD.float() - expected_BMD).square().mean(dim=2).flatten()
+        return error_BN
+
+
+class Learner:
+    """Holds what training changes: weights, their moving average, and AdamW's moments.
+
+    Args:
+        params: the recipe's section ``pretrain``.
+        objective: targets and loss; on the device.
+        world: the processes that train together.
+        seed: of the run; the first weights and every update's randomness come from it.
+    """
+
+    def __init__(self, params: PretrainParams, objective: Objective, world: World, seed: int) -> None:
+        self.params, self.objective, self.world, self.seed = params, objective, world, seed
+        self.grid = objective.grid
+        torch.manual_seed(_update_seed(seed, "weights", 0, 0))
+        self.student: Student = build_student(params.student, self.grid, objective.prediction_dim).to(world.device)
+        self.precision = pick_precision(params.runtime.precision, world.device)
+        self._forward = distribute(self.student, world, params)
+        self._ema = [p.detach().clone() for p in self.student.parameters()] if params.ema_decay else []
+        self.optimizer: torch.optim.AdamW | None = None
+
+    def start_stage(self, stage: Stage) -> None:
+        """Begin a stage with fresh moments."""
+        how = stage.optimizer
+        self.optimizer = build_adamw(
+            self.student, learning_rate=stage.rate(0), betas=how.betas, eps=how.eps, weight_decay=how.weight_decay
+        )
+
+    def update(self, clips: Clips, stage: Stage, stage_step: int, step: int) -> Outcome:
+        """Train on one batch.
+
+        Args:
+            clips: our share of it.
+            stage: masks, learning rates and clipping.
+            stage_step: updates done in this stage.
+            step: updates done in all.
+
+        Returns:
+            Loss and gradient norm; the loss is this rank's own.
+        """
+        optimizer = cast(torch.optim.AdamW, self.optimizer)
+        set_learning_rate(optimizer, stage.rate(stage_step))
+        torch.manual_seed(_update_seed(self.seed, stage.name, step, clips.first))
+        self.student.train()
+        loss, parts = self._accumulate(clips, stage.mask, step)
+        norm = self._clip(stage.optimizer.clip_grad_norm)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        self._follow()
+        return Outcome(loss, norm, parts)
+
+    def _accumulate(self, clips: Clips, mask: MaskParams, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Sum the gradients of all masks and micro-batches; equal shares make the sum that of one large batch."""
+        masks_MBN = draw_masks(mask, self.grid, clips.boxes_BKT4, seed=self.seed, step=step, first=clips.first)
+        count, size = len(clips.frames_BTHWC), self.params.runtime.micro_batch or len(clips.frames_BTHWC)
+        weight = size / count / len(masks_MBN)
+        hidden = num_masked(mask, self.grid)
+        loss, parts = torch.zeros((), device=self.world.device), dict[str, Tensor]()
+        for start in range(0, count, size):
+            part = clips.part(start, start + size)
+            target, video = self.objective.targets(part.frames_BTHWC), normalise(part.frames_BTHWC)
+            for number, is_masked_BN in enumerate(masks_MBN[:, start : start + size]):
+                is_last = start + size >= count and number == len(masks_MBN) - 1
+                with self._syncing(is_last):
+                    with self.autocast():
+                        prediction = self._forward(video, is_masked_BN, hidden)
+                    one, one_parts = self.objective.loss(prediction, target, is_masked_BN, hidden)
+                    (one * weight).backward()  # type: ignore[no-untyped-call]
+                loss += weight * one.detach()
+                for name, value in one_parts.items():
+                    parts[name] = parts.get(name, 0) + weight * value.detach()
+        return loss, parts
+
+    def autocast(self) -> torch.autocast:
+        """Return the context in which the student computes."""
+        return torch.autocast(
+            self.world.device.type, dtype=torch.bfloat16, enabled=self.precision == torch.bfloat16, cache_enabled=True
+        )
+
+    @contextmanager
+    def _syncing(self, is_last: bool) -> Iterator[None]:
+        """Exchange gradients between ranks in the last backward pass of an update only."""
+        pause: AbstractContextManager[Any] = nullcontext()
+        if isinstance(self._forward, DistributedDataParallel) and not is_last:
+            pause = self._forward.no_sync()
+        elif isinstance(self._forward, FSDPModule):
+            self._forward.set_requires_gradient_sync(is_last)
+        with pause:
+            yield
+
+    def _clip(self, largest: float | None) -> Tensor:
+        parameters = [p for p in self.student.parameters() if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm([cast(Tensor, p.grad) for p in parameters])
+        norm = norm.full_tensor() if isinstance(norm, DTensor) else norm
+        if largest is not None:
+            torch.nn.utils.clip_grads_with_norm_(parameters, largest, norm)
+        return norm
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        if self._ema:
+            decay = cast(float, self.params.ema_decay)
+            torch._foreach_lerp_(
+                [_local(t) for t in self._ema], [_local(p) for p in self.student.parameters()], 1 - decay
+            )
+
+    def state(self) -> dict[str, Any]:
+        """Return weights, moving average and moments, whole and on the CPU; every rank must call it."""
+        names = [name for name, _ in self.student.named_parameters()]
+        return {
+            "model": model_state(self.student),
+            "ema": {n: whole(t) for n, t in zip(names, self._ema, strict=True)} if self._ema else None,
+            "optimizer": optimizer_state(self.student, self.optimizer) if self.optimizer else {},
+        }
+
+    def load_weights(self, state: Mapping[str, Any]) -> None:
+        """Set weights and moving average from ``state``.
+
+        Raises:
+            CheckpointError: they belong to another student.
+        """
+        if self._ema:
+            load_model_state(self.student, state["ema"])
+            with torch.no_grad():
+                for mine, p in zip(self._ema, self.student.parameters(), strict=True):
+                    mine.copy_(p)
+        load_model_state(self.student, state["model"])
+
+    def load_moments(self, state: Mapping[str, Any]) -> None:
+        """Set AdamW's moments from ``state``; after ``start_stage``."""
+        load_optimizer_state(self.student, cast(torch.optim.AdamW, self.optimizer), state["optimizer"])
+
+    @torch.no_grad()
+    def look(self, clips: Clips, mask: MaskParams, step: int) -> Look:
+        """Look at some clips without learning from them; every rank must call it.
+
+        Args:
+            clips: a few.
+            mask: as in training.
+            step: decides the masks.
+        """
+        is_masked_BN = draw_masks(mask, self.grid, clips.boxes_BKT4, seed=self.seed, step=step, first=clips.first)[0]
+        self.student.eval()
+        video, hidden = normalise(clips.frames_BTHWC), num_masked(mask, self.grid)
+        targets = self.objective.targets(clips.frames_BTHWC)
+        with self.autocast():
+            tokens = self.student.encode(video, is_masked_BN, hidden)
+            prediction = self._forward(video, is_masked_BN, hidden)
+        return Look(clips.frames_BTHWC, is_masked_BN, tokens, prediction, targets)
+
+
+def _local(tensor: Tensor) -> Tensor:
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def _update_seed(seed: int, purpose: str, step: int, first: int) -> int:
+    """Return a seed for torch that depends on nothing but its arguments, so that no random state need be saved."""
+    digest = hashlib.blake2b(f"{seed}/{purpose}/{step}/{first}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+def pick_precision(asked: str, device: torch.device) -> torch.dtype:
+    """Return the type of the student's matrix products: ``auto`` is bfloat16 on CUDA devices that have it."""
+    if asked == "auto":
+        has_it = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if has_it else torch.float32
+    return torch.bfloat16 if asked == "bfloat16" else torch.float32
+
+
+def is_sharded(params: PretrainParams, world: World) -> bool:
+    """Tell whether weights and moments are divided over the ranks."""
+    rule = params.runtime.sharding
+    if rule == "auto":
+        return world.size > 1 and world.device.type == "cuda" and params.student.size in ("large", "huge")
+    return rule == "shard" and world.size > 1
+
+
+def distribute(student: Student, world: World, params: PretrainParams) -> nn.Module:
+    """Prepare the student for its processes and compile it where asked; returns what to call in training.
+
+    Args:
+        student: on the device; the same weights on all ranks. Its own names of weights stay as they are.
+        world: the processes.
+        params: says how.
+    """
+    if is_sharded(params, world):
+        return _shard(student, world, params.runtime)
+    if _compiles(params.runtime, world):
+        student.compile()
+    if world.size == 1:
+        return student
+    devices = [world.device] if world.device.type == "cuda" else None
+    return DistributedDataParallel(student, device_ids=devices, gradient_as_bucket_view=True, broadcast_buffers=False)
+
+
+def _compiles(runtime: RuntimeParams, world: World) -> bool:
+    return world.device.type == "cuda" if runtime.compile is None else runtime.compile
+
+
+def _shard(student: Student, world: World, runtime: RuntimeParams) -> nn.Module:
+    mesh = torch.distributed.device_mesh.init_device_mesh(world.device.type, (world.size,))
+    for block in (*student.encoder.blocks, *student.decoder.blocks):
+        if _compiles(runtime, world):
+            block.compile()
+        fully_shard(block, mesh=mesh)
+    fully_shard(student, mesh=mesh)
+    register_fsdp_forward_method(student, "encode")
+    return student

@@ -1,0 +1,240 @@
+"""Everything that is checked before a training starts, and what can be said of it beforehand."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from smile_synth.checkpoint import read_checkpoint
+from smile_synth.cost import StudentCost, count_flops, state_bytes
+from smile_synth.distributed import World
+from smile_synth.errors import CheckpointError, StoreError, TrainingError
+from smile_synth.grid import TokenGrid
+from smile_synth.masking import num_masked
+from smile_synth.objective import Objective, build_objective
+from smile_synth.pretrain_params import PretrainParams
+from smile_synth.recipe import Recipe
+from smile_synth.run_folder import RunFolder
+from smile_synth.scene import Canvas
+from smile_synth.stages import Stage, plan_stages
+from smile_synth.store import Store
+from smile_synth.teacher import build_teacher
+
+# Sections of ``pretrain`` that may change from one start of a run to the next.
+FREE_SECTIONS = ("runtime", "watch", "checkpoint")
+CHECKPOINTS_AT_ONCE = 3
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training that passed every check.
+
+    Args:
+        recipe: the whole recipe; ``params`` is its section ``pretrain``.
+        stores: where clips come from.
+        folder: where files go.
+        world: the processes that train together.
+        grid: the tokens of a clip.
+        stages: what is done, in order.
+        objective: targets and loss, on the device.
+        state: the checkpoint to go on from, or None.
+    """
+
+    recipe: Recipe
+    params: PretrainParams
+    stores: tuple[Store, ...]
+    folder: RunFolder
+    world: World
+    grid: TokenGrid
+    stages: tuple[Stage, ...]
+    objective: Objective
+    state: Mapping[str, Any] | None
+
+    @property
+    def num_clips(self) -> int:
+        """Clips of all stores together."""
+        return sum(store.num_clips for store in self.stores)
+
+    @property
+    def total_steps(self) -> int:
+        """Updates of all stages together."""
+        return sum(stage.num_steps for stage in self.stages)
+
+    def cost(self, stage: Stage) -> StudentCost:
+        """Return what a masked clip costs in a stage."""
+        return StudentCost(
+            self.params.student, self.grid, num_masked(stage.mask, self.grid), self.objective.prediction_dim
+        )
+
+    def flops_per_clip(self, stage: Stage) -> float:
+        """Return the FLOPs of a clip with all its masks: student forward and backward, and the teacher's pass."""
+        return self.cost(stage).training_flops * stage.mask.masks_per_clip + self.target_flops
+
+    @cached_property
+    def target_flops(self) -> float:
+        """FLOPs of the targets of one clip."""
+        canvas = self.grid.canvas
+        shape = (1, canvas.num_frames, canvas.height, canvas.width, 3)
+        return count_flops(self.objective.targets, torch.zeros(shape, dtype=torch.uint8, device=self.world.device))
+
+    @property
+    def stage_lengths(self) -> list[list[Any]]:
+        """Names of the stages and their updates, as a checkpoint holds them."""
+        return [[stage.name, stage.num_steps] for stage in self.stages]
+
+
+def prepare(recipe: Recipe, stores: Sequence[Store], out: Path, *, resume: bool, world: World) -> Job:
+    """Check everything, the cheap things first, and build the teacher.
+
+    Args:
+        recipe: with a section ``pretrain``.
+        stores: at least one, all of the same size.
+        out: the run's folder.
+        resume: go on from the latest checkpoint in ``out``, if there is one.
+        world: the processes that train together.
+
+    Raises:
+        SmileSynthError: something does not fit; nothing was written.
+    """
+    params: PretrainParams = recipe.section("pretrain")
+    folder = RunFolder(out)
+    canvas = _check_stores(stores, recipe)
+    student = params.student
+    grid = TokenGrid.of(canvas, tubelet_size=student.tubelet_size, patch_size=student.patch_size)
+    stages = plan_stages(params, sum(store.num_clips for store in stores))
+    for stage in stages:
+        _check_masks(stage, grid, stores)
+        _check_division(stage, params, world)
+    state = _find_state(folder, resume, recipe, [[stage.name, stage.num_steps] for stage in stages])
+    teacher_params = params.teacher_or_default
+    teacher = None
+    if teacher_params is not None:
+        teacher = build_teacher(teacher_params, grid, folder=recipe.folder, device=world.device)
+    objective = build_objective(params.target, teacher, grid).to(world.device)
+    return Job(recipe, params, tuple(stores), folder, world, grid, stages, objective, state)
+
+
+def check_disk(folder: Path, num_parameters: int, *, ema: bool) -> None:
+    """Check that a few checkpoints have room where the run's folder is or will be.
+
+    Raises:
+        TrainingError: they have not.
+    """
+    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    # A checkpoint holds what training holds but the gradients.
+    needed = CHECKPOINTS_AT_ONCE * (state_bytes(num_parameters, ema=ema) - 4 * num_parameters)
+    free = shutil.disk_usage(existing).free
+    if free < needed:
+        raise TrainingError(
+            f"{existing} has {free / 2**30:.1f} GiB left, the checkpoints need {needed / 2**30:.1f} GiB; "
+            f"free some space or choose another --out"
+        )
+
+
+def _check_stores(stores: Sequence[Store], recipe: Recipe) -> Canvas:
+    if not stores:
+        raise TrainingError("training needs a store; render one and give it with --data")
+    first = stores[0].canvas
+    for store in stores:
+        if _size(store.canvas) != _size(first):
+            raise StoreError(
+                f"stores must hold clips of one size: {stores[0].path} has {_text(first)}, "
+                f"{store.path} has {_text(store.canvas)}"
+            )
+    if recipe.dataset is not None:
+        wanted = recipe.dataset.canvas
+        if (wanted.height, wanted.width, wanted.frames) != _size(first):
+            asked = _text(Canvas(wanted.height, wanted.width, wanted.frames))
+            raise StoreError(
+                f"the recipe's clips are {asked}, those of {stores[0].path} are {_text(first)}; "
+                f"render the recipe anew, or set dataset.canvas to the store's size"
+            )
+    return first
+
+
+def _size(canvas: Canvas) -> tuple[int, int, int]:
+    return canvas.height, canvas.width, canvas.num_frames
+
+
+def _text(canvas: Canvas) -> str:
+    return f"{canvas.num_frames}x{canvas.height}x{canvas.width}"
+
+
+def _check_masks(stage: Stage, grid: TokenGrid, stores: Sequence[Store]) -> None:
+    num_masked(stage.mask, grid)
+    if stage.mask.uses_boxes and not any(store.max_objects for store in stores):
+        raise TrainingError(
+            f"stage {stage.name!r} hides trajectories ({stage.mask.kind}), but {stores[0].path} holds no objects; "
+            f"use masks of kind tube or random, or render a store with objects"
+        )
+
+
+def _check_division(stage: Stage, params: PretrainParams, world: World) -> None:
+    if stage.clips_per_batch % world.size:
+        raise TrainingError(
+            f"a batch's {stage.clips_per_batch} clips must be divisible by the {world.size} processes "
+            f"(stage {stage.name!r}); change pretrain.batch_size or the number of processes"
+        )
+    share, micro = stage.clips_per_batch // world.size, params.runtime.micro_batch
+    if micro is not None and share % micro:
+        raise TrainingError(
+            f"a process's {share} clips of a batch must be divisible by runtime.micro_batch, got {micro} "
+            f"(stage {stage.name!r})"
+        )
+
+
+def _find_state(folder: RunFolder, resume: bool, recipe: Recipe, stages: list[list[Any]]) -> Mapping[str, Any] | None:
+    latest = folder.checkpoints().latest
+    if not resume:
+        if folder.has_run:
+            raise TrainingError(f"{folder.path} holds a run already; add --resume to go on, or choose another --out")
+        return None
+    if not latest.is_file():
+        return None
+    state = read_checkpoint(latest)
+    _check_same_run(state, recipe, stages)
+    return state
+
+
+def _check_same_run(state: Mapping[str, Any], recipe: Recipe, stages: list[list[Any]]) -> None:
+    before, now = state["recipe"], recipe.resolved()
+    names = [[name for name, _ in lengths] for lengths in (state["stages"], stages)]
+    if names[0] != names[1]:
+        raise CheckpointError(
+            f"the run's stages are {', '.join(names[0])}, the recipe's are {', '.join(names[1])}; "
+            f"stages cannot change on resume, start a new run with another --out"
+        )
+    old, new = dict(before["pretrain"]), dict(now["pretrain"])
+    for free in FREE_SECTIONS:
+        old.pop(free, None)
+        new.pop(free, None)
+    for key, was, is_now in _differences(
+        {"seed": before["seed"], "pretrain": old}, {"seed": now["seed"], "pretrain": new}
+    ):
+        raise CheckpointError(
+            f"{key} was {was!r} when the run began and is {is_now!r} now; resume with the run's own recipe.yaml, "
+            f"or start a new run with another --out"
+        )
+    if state["stages"] != stages:
+        raise CheckpointError(
+            f"the run's stages have {', '.join(str(n) for _, n in state['stages'])} updates, with this store they "
+            f"would have {', '.join(str(n) for _, n in stages)}; resume with the store that the run began with"
+        )
+
+
+def _differences(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Yield (key, old value, new value) wherever two nested values differ."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in {**old, **new}:
+            yield from _differences(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for i, (a, b) in enumerate(zip(old, new, strict=True)):
+            yield from _differences(a, b, f"{path}.{i}")
+    elif old != new:
+        yield path, old, new

@@ -1,0 +1,101 @@
+"""The stages of a training, laid out over a store of a certain size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from smile_synth.errors import TrainingError
+from smile_synth.pretrain_params import MaskParams, OptimizerParams, PretrainParams, StageParams
+from smile_synth.schedule import Schedule, published_step
+
+PUBLISHED_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage: how long it is, and the learning rate of each of its updates.
+
+    Args:
+        name: from the recipe.
+        mask: which tokens are hidden.
+        optimizer: AdamW and its rates.
+        clips_per_batch: clips read for one update over all processes; each gets ``mask.masks_per_clip`` masks.
+        steps_per_epoch: updates of one pass over the store.
+        num_steps: updates of the stage.
+        schedule: learning rates.
+    """
+
+    name: str
+    mask: MaskParams
+    optimizer: OptimizerParams
+    clips_per_batch: int
+    steps_per_epoch: int
+    num_steps: int
+    schedule: Schedule
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate of the stage's update ``step``, counted from 0."""
+        if self.optimizer.schedule == "published":
+            step = published_step(step, self.steps_per_epoch, self.mask.masks_per_clip)
+        return self.schedule.rate(min(step, self.schedule.num_steps - 1))
+
+
+def plan_stages(params: PretrainParams, num_clips: int) -> tuple[Stage, ...]:
+    """Lay the recipe's stages out over a store.
+
+    Args:
+        params: the recipe's section ``pretrain``.
+        num_clips: clips of all stores together.
+
+    Raises:
+        TrainingError: the store has fewer clips than a batch, or a warm-up is longer than its stage.
+    """
+    return tuple(_lay_out(params, stage, num_clips) for stage in params.plan)
+
+
+def _lay_out(params: PretrainParams, stage: StageParams, num_clips: int) -> Stage:
+    masks = stage.mask.masks_per_clip
+    clips_per_batch = params.batch_size // masks
+    steps_per_epoch = num_clips // clips_per_batch
+    if steps_per_epoch == 0:
+        raise TrainingError(
+            f"a batch takes {clips_per_batch} clips (batch_size {params.batch_size}, {masks} masks a clip), the store "
+            f"holds {num_clips}; render more clips or lower pretrain.batch_size"
+        )
+    limits = [stage.epochs * steps_per_epoch if stage.epochs else None, stage.max_steps]
+    num_steps = min(limit for limit in limits if limit is not None)
+    optimizer = stage.optimizer or params.optimizer
+    try:
+        schedule = _schedule(params, optimizer, num_steps, steps_per_epoch, masks)
+    except TrainingError as error:
+        raise TrainingError(f"stage {stage.name!r}: {error}") from None
+    return Stage(stage.name, stage.mask, optimizer, clips_per_batch, steps_per_epoch, num_steps, schedule)
+
+
+def _schedule(
+    params: PretrainParams, optimizer: OptimizerParams, num_steps: int, steps_per_epoch: int, masks: int
+) -> Schedule:
+    scale = params.batch_size / PUBLISHED_BATCH if optimizer.scale_with_batch else 1.0
+    counted_per_epoch = steps_per_epoch
+    if optimizer.schedule == "published":
+        counted_per_epoch = max(steps_per_epoch // masks, 1)
+        num_steps = max(num_steps // masks, 1)
+    return Schedule(
+        base=optimizer.learning_rate * scale,
+        floor=optimizer.floor * scale,
+        num_steps=num_steps,
+        warmup_steps=optimizer.warmup(counted_per_epoch),
+        start=optimizer.start * scale,
+    )
+
+
+def locate(stages: tuple[Stage, ...], step: int) -> tuple[int, int]:
+    """Return the stage that update ``step`` of the whole training lies in, and its place there.
+
+    After the last update it is the last stage's end.
+    """
+    for number, stage in enumerate(stages):
+        if step < stage.num_steps:
+            return number, step
+        step -= stage.num_steps
+    return len(stages) - 1, stages[-1].num_steps

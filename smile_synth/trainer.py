@@ -1,0 +1,339 @@
+"""The training loop: batches in, updates, metrics and checkpoints out; it can stop and go on anywhere."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, TextIO, cast
+
+import torch
+
+from smile_synth.distributed import World, join_world
+from smile_synth.errors import TrainingError
+from smile_synth.learner import Clips, Learner, Outcome
+from smile_synth.loader import Batch, Loader
+from smile_synth.metrics import MetricsLog, read_rows
+from smile_synth.pictures import loss_curve
+from smile_synth.preflight import Job, check_disk, prepare
+from smile_synth.randomness import stream as random_stream
+from smile_synth.recipe import Recipe
+from smile_synth.stages import Stage, locate
+from smile_synth.stop import StopRequest, listening
+from smile_synth.store import Store
+from smile_synth.training_view import TrainingView
+from smile_synth.watch import Pace, Watch
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What a training did.
+
+    Args:
+        folder: where its files lie.
+        steps, total_steps: updates done, and those of the whole recipe.
+        reason: why it stopped before the end; empty when it is done.
+        last_loss: mean loss of the last line of metrics; None when there is none.
+        seconds: of this start of the run.
+        clips_per_second: clips trained on, over all processes.
+        waiting_share: share of the time spent waiting for data.
+        memory_gib: largest memory of the device, or of the process on CPU.
+        is_first: whether this process is the one that talks.
+    """
+
+    folder: Path
+    steps: int
+    total_steps: int
+    reason: str
+    last_loss: float | None
+    seconds: float
+    clips_per_second: float
+    waiting_share: float
+    memory_gib: float
+    is_first: bool = True
+
+    @property
+    def finished(self) -> bool:
+        """Whether every stage is done."""
+        return self.steps == self.total_steps
+
+
+def pretrain(
+    recipe: Recipe,
+    stores: Sequence[Store],
+    out: Path,
+    *,
+    resume: bool = False,
+    device: str = "auto",
+    max_hours: float | None = None,
+    view: TextIO | None = sys.stderr,
+) -> RunSummary:
+    """Train a student, from the start or from where a run stopped.
+
+    Args:
+        recipe: with a section ``pretrain``.
+        stores: finished stores with clips of one size.
+        out: the run's folder.
+        resume: go on from the latest checkpoint in ``out``; without one, start.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        max_hours: write a checkpoint and return after so long.
+        view: where to show progress; None shows nothing.
+
+    Returns:
+        What was done; ``reason`` says why where it ended early.
+
+    Raises:
+        SmileSynthError: something does not fit, before any work starts; or the loss is not finite.
+    """
+    with listening(StopRequest(max_hours)) as stop, join_world(device) as world:
+        job = prepare(recipe, stores, out, resume=resume, world=world)
+        return Trainer(job, stop, view if world.is_first else None).run()
+
+
+@dataclass
+class Progress:
+    """Where a training stands.
+
+    Args:
+        step: updates done in all.
+        position: of the loader after the last batch trained on; None at the start of a stage.
+        losses: of the updates since the last line of metrics.
+        first_ranks: the first effective ranks that were measured, of ``student`` and ``target``.
+    """
+
+    step: int = 0
+    position: dict[str, Any] | None = None
+    losses: list[float] = field(default_factory=list)
+    first_ranks: dict[str, float] = field(default_factory=dict)
+
+
+class Trainer:
+    """Runs a checked job.
+
+    Args:
+        job: from ``prepare``.
+        stop: says when to end early.
+        view: where to show progress; None shows nothing.
+    """
+
+    def __init__(self, job: Job, stop: StopRequest, view: TextIO | None) -> None:
+        self.job, self.stop = job, stop
+        self.world: World = job.world
+        self.learner = Learner(job.params, job.objective, job.world, job.recipe.seed)
+        self.progress = Progress()
+        self._stream = view
+        self._pending: list[Outcome] = []
+        self._saved_step = -1
+        num_parameters = sum(p.numel() for p in self.learner.student.parameters())
+        if self.world.is_first:
+            check_disk(job.folder.path, num_parameters, ema=job.params.ema_decay is not None)
+
+    def run(self) -> RunSummary:
+        """Train until every stage is done, or until asked to stop."""
+        self._restore()
+        if self.world.is_first:
+            self.job.folder.make()
+            self.job.folder.recipe.write_text(self.job.recipe.to_yaml(), encoding="utf-8")
+        first = self.world.is_first
+        after, watching = self.progress.step, self.job.params.watch
+        log = MetricsLog(self.job.folder.path, after_step=after, tensorboard=watching.tensorboard) if first else None
+        view = TrainingView(self.job.total_steps, self.job.folder.log if first else None, self._stream)
+        self.pace = Pace(self.world.device)
+        with view:
+            self.watch = Watch(self.job, self.learner, log, view, self.progress.first_ranks)
+            view.note(self._opening())
+            reason = self._run_stages()
+        if log is not None:
+            log.close()
+        return self._finish(reason)
+
+    def _opening(self) -> str:
+        job, step = self.job, self.progress.step
+        what = f"going on after update {step} of {job.total_steps}" if step else f"{job.total_steps} updates"
+        size = sum(p.numel() for p in self.learner.student.parameters()) / 1e6
+        return (
+            f"{what}, {size:.1f} M parameters, {job.num_clips} clips, batch {job.params.batch_size}, "
+            f"{self.world.size} x {self.world.device.type}"
+        )
+
+    def _restore(self) -> None:
+        """Set everything from the checkpoint, if there is one."""
+        state = self.job.state
+        stage_number, stage_step = locate(self.job.stages, state["step"] if state else 0)
+        if state is not None:
+            self.learner.load_weights(state)
+            watched = state["watch"]
+            self.progress = Progress(state["step"], None, watched["losses"], watched["first_ranks"])
+        self.learner.start_stage(self.job.stages[stage_number])
+        if state is not None and stage_step > 0:
+            self.learner.load_moments(state)
+            self.progress.position = state["loader"]
+        self._saved_step = self.progress.step if state is not None else -1
+
+    def _run_stages(self) -> str:
+        """Run what is left of the stages; returns why it ended early, or an empty string."""
+        while self.progress.step < self.job.total_steps:
+            number, stage_step = locate(self.job.stages, self.progress.step)
+            stage = self.job.stages[number]
+            if stage_step == 0:
+                self.learner.start_stage(stage)
+                self.progress.position = None
+            reason = self._run_stage(number, stage, stage_step)
+            if reason:
+                return reason
+        return ""
+
+    def _run_stage(self, number: int, stage: Stage, stage_step: int) -> str:
+        with self._open_loader(number, stage) as loader:
+            batches = iter(loader)
+            while stage_step < stage.num_steps:
+                batch = self._next(loader, batches)
+                clips = self._on_device(batch)
+                self._pending.append(self.learner.update(clips, stage, stage_step, self.progress.step))
+                stage_step += 1
+                self.progress.step += 1
+                self.progress.position = batch.position
+                self.pace.trained(stage.clips_per_batch)
+                self._after_update(stage, stage_step, clips)
+                if self._is_asked_to_stop() and stage_step < stage.num_steps:
+                    self._save(stage, stage_step)
+                    return self.stop.reason or "another process was asked to stop"
+        return ""
+
+    def _open_loader(self, number: int, stage: Stage) -> Loader:
+        seed = int(random_stream(self.job.recipe.seed, "loader", number).integers(2**31))
+        loader = Loader(
+            self.job.stores,
+            batch_size=stage.clips_per_batch,
+            seed=seed,
+            rank=self.world.rank,
+            world_size=self.world.size,
+            pin=self.world.device.type == "cuda",
+        )
+        if self.progress.position is not None:
+            loader.load_position(self.progress.position)
+        return loader
+
+    def _next(self, loader: Loader, batches: Any) -> Batch:
+        before = loader.wait_seconds
+        batch = cast(Batch, next(batches))
+        self.pace.waited(loader.wait_seconds - before)
+        return batch
+
+    def _on_device(self, batch: Batch) -> Clips:
+        device = self.world.device
+        frames = batch.frames_BTHWC.to(device, non_blocking=True)
+        boxes = batch.boxes_BKT4.to(device, non_blocking=True)
+        return Clips(frames, boxes, first=batch.first)
+
+    def _after_update(self, stage: Stage, stage_step: int, clips: Clips) -> None:
+        """Measure, show and save where it is time to."""
+        params, step = self.job.params, self.progress.step
+        stage_ends = stage_step == stage.num_steps
+        if step % params.watch.every_steps == 0 or stage_ends:
+            outcome = self._settle()
+            self._report(stage, stage_step, clips, outcome)
+        milestone = params.checkpoint.milestone_every_steps
+        is_milestone = bool(milestone) and step % milestone == 0
+        if step % params.checkpoint.every_steps == 0 or is_milestone or stage_ends:
+            self._save(stage, stage_step, milestone=is_milestone)
+
+    def _settle(self) -> Outcome:
+        """Look at the losses that are still on the device; returns the last outcome.
+
+        Raises:
+            TrainingError: one of them is not finite.
+        """
+        outcome = self._pending[-1]
+        losses = self.world.mean(torch.stack([o.loss for o in self._pending])).tolist()
+        norms = torch.stack([o.gradient_norm for o in self._pending]).tolist()
+        first = self.progress.step - len(losses) + 1
+        self._pending.clear()
+        for i, (loss, norm) in enumerate(zip(losses, norms, strict=True)):
+            if not (math.isfinite(loss) and math.isfinite(norm)):
+                raise self._not_finite(first + i, loss, norm)
+        self.progress.losses += losses
+        return outcome
+
+    def _not_finite(self, step: int, loss: float, norm: float) -> TrainingError:
+        what = f"the gradient norm is {norm}" if math.isfinite(loss) else f"the loss is {loss}"
+        kept = "no checkpoint was written yet"
+        if self._saved_step >= 0:
+            kept = f"the last good checkpoint is {self._checkpoints.latest}, after update {self._saved_step}"
+        return TrainingError(
+            f"{what} in update {step}; {kept}; "
+            f"lower pretrain.optimizer.learning_rate, set optimizer.clip_grad_norm, or train in float32"
+        )
+
+    def _report(self, stage: Stage, stage_step: int, clips: Clips, outcome: Outcome) -> None:
+        step, losses = self.progress.step, self.progress.losses
+        row: dict[str, Any] = {
+            "step": step,
+            "stage": stage.name,
+            "stage_step": stage_step,
+            "epoch": stage_step / stage.steps_per_epoch,
+            "loss": math.fsum(losses) / len(losses),
+            "learning_rate": stage.rate(stage_step - 1),
+            "gradient_norm": float(outcome.gradient_norm),
+        }
+        if len(outcome.parts) > 1:
+            row.update({f"loss_{name}": float(self.world.mean(value)) for name, value in outcome.parts.items()})
+        row.update(self.pace.measure(self.job.flops_per_clip(stage), self.world.size))
+        self.progress.losses = []
+        self.watch.show(row, stage, clips, self.pace.seconds_left(self.job.total_steps - step))
+
+    @property
+    def _checkpoints(self) -> Any:
+        return self.job.folder.checkpoints(self.job.params.checkpoint.keep_milestones)
+
+    def _is_asked_to_stop(self) -> bool:
+        return self.world.any(bool(self.stop.reason))
+
+    def _save(self, stage: Stage, stage_step: int, *, milestone: bool = False) -> None:
+        """Write a checkpoint; losses are looked at first, so that weights that are not finite are never saved."""
+        if self._pending:
+            self._settle()
+        state = self.learner.state()
+        self._saved_step = self.progress.step
+        if not self.world.is_first:
+            return
+        canvas = self.job.grid.canvas
+        state |= {
+            "student": self.learner.student.shape.to_dict(),
+            "step": self.progress.step,
+            "stage": stage.name,
+            "stage_step": stage_step,
+            "loader": self.progress.position,
+            "recipe": self.job.recipe.resolved(),
+            "canvas": {"height": canvas.height, "width": canvas.width, "frames": canvas.num_frames},
+            "stages": self.job.stage_lengths,
+            "watch": {"losses": list(self.progress.losses), "first_ranks": dict(self.watch.first_ranks)},
+        }
+        ends = stage.name if stage_step == stage.num_steps else ""
+        self._checkpoints.save(state, milestone=milestone, stage_end=ends)
+
+    def _finish(self, reason: str) -> RunSummary:
+        folder = self.job.folder
+        rows = read_rows(folder.metrics) if self.world.is_first else []
+        summary = RunSummary(
+            folder.path,
+            self.progress.step,
+            self.job.total_steps,
+            reason,
+            float(rows[-1]["loss"]) if rows else None,
+            self.pace.seconds,
+            self.pace.clips_per_second,
+            self.pace.waiting_share,
+            self.pace.memory_gib(),
+            self.world.is_first,
+        )
+        if self.world.is_first:
+            if rows:
+                loss_curve(rows, folder.loss_curve)
+            values = {**asdict(summary), "folder": str(folder.path)}
+            folder.summary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+        self.world.barrier()
+        return summary
