@@ -14,9 +14,9 @@ from smile_synth.camera import Camera, CameraParams, draw_camera_of, source_size
 from smile_synth.choices import Weight, choose
 from smile_synth.params import StrictParams
 from smile_synth.scene import NO_ASSET, Canvas
-from smile_synth.textures import draw_colour, draw_gradient, draw_texture
+from smile_synth.textures import draw_colour, draw_gradient, draw_leaves, draw_texture
 
-BackgroundKind = Literal["black", "colour", "gradient", "white-noise", "pink-noise", "texture", "photograph"]
+BackgroundKind = Literal["black", "colour", "gradient", "white-noise", "pink-noise", "texture", "leaves", "photograph"]
 Pixels = npt.NDArray[np.uint8]
 
 
@@ -86,6 +86,8 @@ def _procedural(
         return draw_gradient(height, width, rng=rng)
     if kind == "texture":
         return draw_texture(height, width, rng=rng)
+    if kind == "leaves":
+        return draw_leaves(height, width, rng=rng)
     if kind == "white-noise":
         return rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
     return pink_noise(height, width, params.noise_exponent, rng=rng)

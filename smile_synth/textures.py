@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from smile_synth.polygons import circle_points, fill
+
 Pixels = npt.NDArray[np.uint8]
 Field = npt.NDArray[np.float32]
 
@@ -16,6 +18,9 @@ TextureKind = Literal["stripes", "checks", "rings", "marble", "grain"]
 TEXTURE_KINDS: tuple[TextureKind, ...] = get_args(TextureKind)
 SHORTEST_PERIOD_PX = 4.0
 LEAST_CONTRAST = 90
+NUM_LEAVES = 160
+# Radii of a carpet's leaves, in shorter sides of the picture.
+SMALLEST_LEAF, LARGEST_LEAF = 0.05, 0.4
 
 
 def draw_colour(*, rng: np.random.Generator) -> Pixels:
@@ -64,6 +69,28 @@ def draw_gradient(height: int, width: int, *, rng: np.random.Generator) -> Pixel
         ramp = np.hypot(x - np.float32(rng.uniform(0, width)), y - np.float32(rng.uniform(0, height)))
     low, high = float(ramp.min()), float(ramp.max())
     return palette[_to_bytes((ramp - low) * (255 / max(high - low, 1e-6)))]
+
+
+def draw_leaves(height: int, width: int, *, rng: np.random.Generator) -> Pixels:
+    """Draw a carpet of overlapping discs and polygons, a few large and many small, uint8 (height, width, 3).
+
+    Source: the dead-leaves model of natural images; radii follow a power law with exponent 3.
+    """
+    side = min(height, width)
+    image = np.empty((height, width, 3), np.uint8)
+    image[:] = draw_colour(rng=rng)
+    colours = rng.integers(0, 256, (NUM_LEAVES, 3)).tolist()
+    places_L2 = rng.uniform(0, (width, height), (NUM_LEAVES, 2))
+    radii_L = side * rng.uniform(LARGEST_LEAF**-2, SMALLEST_LEAF**-2, NUM_LEAVES) ** -0.5
+    # Five corners anywhere on a circle: some fall together, which gives quadrangles and triangles too.
+    turns_L5 = 2 * math.pi * np.sort(rng.random((NUM_LEAVES, 5)), axis=1)
+    polygons_L52 = np.stack([np.cos(turns_L5), np.sin(turns_L5)], axis=-1)
+    is_round_L = rng.random(NUM_LEAVES) < 0.4
+    circle = circle_points()
+    for n in range(NUM_LEAVES):
+        points = circle if is_round_L[n] else polygons_L52[n]
+        fill(image, points * radii_L[n] + places_L2[n], tuple(colours[n]))
+    return image
 
 
 def marble(height: int, width: int, *, rng: np.random.Generator) -> Pixels:
