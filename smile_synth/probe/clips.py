@@ -61,9 +61,9 @@ class StoreClips:
 
     @property
     def digest(self) -> str:
-        """Digest of the store's attributes, which decide every pixel, and of what is played backwards."""
+        """Digest of the store's bytes, and of what is played backwards."""
         reversed_clips = [] if self._is_reversed is None else np.flatnonzero(self._is_reversed).tolist()
-        return digest_of({"store": dict(self.store.attributes), "reversed": reversed_clips})
+        return digest_of({"store": self.store.digest, "reversed": reversed_clips})
 
     @property
     def groups(self) -> npt.NDArray[np.int64]:
@@ -128,7 +128,7 @@ def cached_store(dataset: Dataset, name: str, folder: Path, *, workers: int) -> 
     images = [row.digest for row in dataset.assets.rows]
     path = folder / f"{name}-{digest_of([recipe, images, __version__])}.zarr"
     folder.mkdir(parents=True, exist_ok=True)
-    return render_store(dataset, path, recipe=recipe, workers=workers)
+    return render_store(dataset, path, recipe=recipe, workers=workers, label=f"render {name}")
 
 
 def assets_drawn(store: Store) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -116,30 +117,35 @@ def classes_that_occur(
 
 
 def _object_classes(train: LabelledClips, test: LabelledClips) -> tuple[Answers, Answers]:
-    names = [
+    train_names, test_names = (
         [clips.assets[row].class_name if row >= 0 else "" for row in _only_object(clips.column("object"), OBJECT_CLASS)]
         for clips in (train, test)
-    ]
-    classes = tuple(sorted({*names[0], *names[1]} - {""}))
+    )
+    classes = tuple(sorted({*train_names, *test_names} - {""}))
     if not classes:
         raise ProbeError(
             "the question 'object_class' needs objects of named classes, got none; use a generator that draws "
             "asset objects, with files laid out as class/name.png"
         )
+    return _numbered(train_names, classes), _numbered(test_names, classes)
+
+
+def _numbered(names: Sequence[str], classes: tuple[str, ...]) -> Answers:
     numbers = {"": UNDEFINED} | {name: number for number, name in enumerate(classes)}
-    train_answers, test_answers = (
-        Answers(classes, np.array([numbers[name] for name in part], np.int64)) for part in names
-    )
-    return train_answers, test_answers
+    return Answers(classes, np.array([numbers[name] for name in names], np.int64))
 
 
 def _label_classes(question: QuestionParams, train: LabelledClips, test: LabelledClips) -> tuple[Answers, Answers]:
-    spec = _spec(question, train)
+    check_label(question, train.label_specs)
+    spec = train.label_specs[question.label]
     train_values, test_values = (_values(question, spec, clips) for clips in (train, test))
     if spec.kind == "class":
+        # Other assets may bring other classes: the same number need not mean the same name.
+        test_classes = test.label_specs[question.label].classes
+        classes = tuple(dict.fromkeys([*spec.classes, *test_classes]))
         return (
-            Answers(spec.classes, train_values.astype(np.int64)),
-            Answers(spec.classes, test_values.astype(np.int64)),
+            _numbered([spec.classes[value] if value >= 0 else "" for value in train_values], classes),
+            _numbered([test_classes[value] if value >= 0 else "" for value in test_values], classes),
         )
     edges = quantile_edges(train_values, question)
     names = tuple(bin_names(edges, spec.unit))
@@ -150,15 +156,27 @@ def _bins(values: npt.NDArray[Any], edges: npt.NDArray[np.float64]) -> npt.NDArr
     return np.where(np.isfinite(values), np.digitize(values, edges), UNDEFINED).astype(np.int64)
 
 
-def _spec(question: QuestionParams, clips: LabelledClips) -> LabelSpec:
-    specs: dict[str, LabelSpec] = dict(clips.label_specs)
-    if question.label not in specs:
-        have = ", ".join([*sorted(specs), ORDER, OBJECT_CLASS])
+def check_label(question: QuestionParams, label_specs: Mapping[str, LabelSpec]) -> None:
+    """Check that clips carry the label that a question asks for, before any of them is rendered.
+
+    Raises:
+        ProbeError: they do not; the message names what they carry.
+    """
+    known = [*sorted(label_specs), ORDER, OBJECT_CLASS]
+    if question.label not in known:
         raise ProbeError(
             f"question {question.name!r} asks for label {question.label!r}, which the clips of source "
-            f"{question.source!r} do not carry; they carry {have}.{nearest(question.label, specs)}"
+            f"{question.source!r} do not carry; they carry {', '.join(known)}.{nearest(question.label, known)}"
         )
-    return specs[question.label]
+
+
+def question_text(question: QuestionParams, label_specs: Mapping[str, LabelSpec]) -> str:
+    """Return what a question asks, in a line for people."""
+    if question.label == ORDER:
+        return "does the clip run forward or reversed?"
+    if question.label == OBJECT_CLASS:
+        return "class of the object"
+    return label_specs[question.label].description.rstrip(".")
 
 
 def _values(question: QuestionParams, spec: LabelSpec, clips: LabelledClips) -> npt.NDArray[Any]:

@@ -107,8 +107,8 @@ class NeighboursParams(StrictParams):
 class AttentiveParams(StrictParams):
     """One learned query attends to all tokens, then a linear layer answers."""
 
-    epochs: int = Field(20, ge=1, le=1000, description="passes over the training clips")
-    batch_size: int = Field(64, ge=1, le=4096, description="clips in a step")
+    epochs: int = Field(30, ge=1, le=1000, description="passes over the training clips")
+    batch_size: int = Field(32, ge=1, le=4096, description="clips in a step")
     learning_rate: float = Field(1e-3, gt=0, le=1, description="peak learning rate of AdamW")
     weight_decays: tuple[float, ...] = Field(
         (1e-2, 1e-1), min_length=1, description="weight decays to choose from, on the validation part"

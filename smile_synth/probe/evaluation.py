@@ -1,0 +1,290 @@
+"""Putting questions to frozen features: clips, features, classifiers, scores, in that order."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from smile_synth.dataset import CanvasParams
+from smile_synth.probe.attentive import fit_attentive, num_passes
+from smile_synth.probe.classifiers import (
+    Examples,
+    Fitted,
+    fit_linear,
+    fit_neighbours,
+    group_labels,
+    group_means,
+)
+from smile_synth.probe.clips import (
+    Clips,
+    StoreClips,
+    assets_drawn,
+    cached_store,
+    check_nothing_shared,
+    dataset_of,
+)
+from smile_synth.probe.features import Extractor, FeatureTable, compute_features
+from smile_synth.probe.labels import Answers, answers_to, check_label, question_text
+from smile_synth.probe.params import ORDER, ClassifierName, ProbeParams, QuestionParams
+from smile_synth.probe.results import TRAINED, UNTRAINED, ProbeResults, QuestionResult, Reading
+from smile_synth.probe.score import Score, chance_level, difference, score
+from smile_synth.probe.videos import video_question
+from smile_synth.progress import track
+from smile_synth.randomness import stream
+from smile_synth.store import Store
+
+
+@dataclass(frozen=True)
+class ProbePlace:
+    """Where a probe works, apart from what it asks.
+
+    Args:
+        features: folder in which features are kept.
+        clips: folder in which rendered clips are kept; several runs may share it.
+        recipe_folder: what relative paths of the parameters start from.
+        device: where networks and attentive pooling run.
+        workers: processes that render clips, threads that decode videos.
+        pretraining_assets: digest -> name of the images that the model was pretrained on, as far as known.
+    """
+
+    features: Path
+    clips: Path
+    recipe_folder: Path
+    device: torch.device
+    workers: int = 2
+    pretraining_assets: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """What one question is asked about: clips and right answers of both parts.
+
+    Args:
+        question: as in the recipe.
+        text: what is asked, for people.
+        train, test: clips.
+        train_answers, test_answers: by number of the group.
+    """
+
+    question: QuestionParams
+    text: str
+    train: Clips
+    test: Clips
+    train_answers: Answers
+    test_answers: Answers
+
+
+def probe_features(
+    extractors: Sequence[Extractor],
+    params: ProbeParams,
+    canvas: CanvasParams,
+    place: ProbePlace,
+    *,
+    checkpoint: str,
+) -> ProbeResults:
+    """Ask every question of every kind of features.
+
+    Args:
+        extractors: kinds of features; the one named ``trained`` is what is probed.
+        params: questions and classifiers.
+        canvas: size of the clips, as the network takes them.
+        place: folders and device.
+        checkpoint: what is probed, as the user named it.
+
+    Returns:
+        All readings.
+
+    Raises:
+        ProbeError: a question does not fit its clips.
+    """
+    began_s = time.monotonic()
+    materials, notes = prepare(params, canvas, place)
+    questions = []
+    for material in materials:
+        tables = [
+            compute_features(
+                extractors,
+                clips,
+                place.features,
+                batch_size=params.batch_size,
+                with_tokens="attentive" in params.classifiers,
+            )
+            for clips in (material.train, material.test)
+        ]
+        questions.append(_ask(material, extractors, tables[0], tables[1], params, place.device))
+    return ProbeResults(
+        checkpoint=checkpoint,
+        questions=tuple(questions),
+        notes=tuple(notes),
+        seconds=time.monotonic() - began_s,
+        params=params.model_dump(mode="json"),
+    )
+
+
+def prepare(params: ProbeParams, canvas: CanvasParams, place: ProbePlace) -> tuple[list[Material], list[str]]:
+    """Render or list the clips of every question and find the right answers.
+
+    Returns:
+        One material a question, and notes for the reader.
+
+    Raises:
+        ProbeError: a label is missing, a class has too few clips, or training and test clips share something.
+    """
+    stores = {source: _stores(params, source, canvas, place) for source in params.sources}
+    notes = [
+        note
+        for source, (_, test) in stores.items()
+        if (note := _shared_with_pretraining(source, test, place.pretraining_assets))
+    ]
+    materials = []
+    for question in params.questions:
+        if question.videos is not None:
+            materials.append(_video_material(question, params, canvas, place))
+        else:
+            materials.append(_store_material(question, params, *stores[question.source]))
+    return materials, notes
+
+
+def _stores(params: ProbeParams, source: str, canvas: CanvasParams, place: ProbePlace) -> tuple[Store, Store]:
+    train, test = (dataset_of(params, source, part, canvas, place.recipe_folder) for part in ("train", "test"))
+    for question in params.questions:
+        if question.source == source:
+            check_label(question, train.label_specs)
+    train_store = cached_store(train, f"{source}-train", place.clips, workers=place.workers)
+    test_store = cached_store(test, f"{source}-test", place.clips, workers=place.workers)
+    check_nothing_shared(source, train_store, test_store)
+    return train_store, test_store
+
+
+def _shared_with_pretraining(source: str, test: Store, pretraining: Mapping[str, str]) -> str:
+    drawn = assets_drawn(test)
+    shared = sorted(drawn[digest] for digest in set(drawn) & set(pretraining))
+    if not shared:
+        return ""
+    return (
+        f"note: {len(shared)} of {len(drawn)} images in the test clips of {source!r}, such as {shared[0]!r}, were seen "
+        "in pretraining; pretrain with dataset.assets.split=pretrain to keep them apart"
+    )
+
+
+def _store_material(question: QuestionParams, params: ProbeParams, train: Store, test: Store) -> Material:
+    answers = answers_to(question, train, test, min_clips_per_class=params.min_clips_per_class)
+    clips = [
+        StoreClips(store, f"{question.source}-{part}", is_reversed)
+        for store, part, is_reversed in zip(
+            (train, test),
+            ("train", "test"),
+            [part.labels == 1 if question.label == ORDER else None for part in answers],
+            strict=True,
+        )
+    ]
+    return Material(question, question_text(question, train.label_specs), clips[0], clips[1], *answers)
+
+
+def _video_material(question: QuestionParams, params: ProbeParams, canvas: CanvasParams, place: ProbePlace) -> Material:
+    train, test, train_answers, test_answers = video_question(
+        question,
+        canvas,
+        place.recipe_folder,
+        workers=place.workers,
+        min_clips_per_class=params.min_clips_per_class,
+    )
+    return Material(question, "which class of video?", train, test, train_answers, test_answers)
+
+
+def _ask(
+    material: Material,
+    extractors: Sequence[Extractor],
+    train_tables: Mapping[str, FeatureTable],
+    test_tables: Mapping[str, FeatureTable],
+    params: ProbeParams,
+    device: torch.device,
+) -> QuestionResult:
+    readings: list[Reading] = []
+    for classifier in params.classifiers:
+        askable = [e for e in extractors if classifier != "attentive" or e.has_tokens]
+        passes = num_passes(params.attentive) if classifier == "attentive" else 1
+        with track(passes * len(askable), f"fit {classifier} for {material.question.name}", "passes") as bar:
+            for extractor in askable:
+                train = examples(material.train, material.train_answers, train_tables[extractor.name], classifier)
+                test = examples(material.test, material.test_answers, test_tables[extractor.name], classifier)
+                fitted = _fit(classifier, train, params, material.question.name, device, bar.advance)
+                readings.append(_reading(extractor, classifier, fitted, train, test, params, material.question.name))
+    train_labels, test_labels = (
+        answers.labels[answers.labels >= 0] for answers in (material.train_answers, material.test_answers)
+    )
+    return QuestionResult(
+        name=material.question.name,
+        text=material.text,
+        classes=material.train_answers.classes,
+        num_train=len(train_labels),
+        num_test=len(test_labels),
+        chance=chance_level(train_labels, test_labels),
+        readings=tuple(_with_gains(readings, params, material.question.name)),
+    )
+
+
+def examples(clips: Clips, answers: Answers, table: FeatureTable, classifier: ClassifierName) -> Examples:
+    """Return the examples that a question fits: pooled features, or tokens for attentive pooling."""
+    features = table.tokens if classifier == "attentive" else table.pooled
+    labels = answers.labels[clips.groups]
+    if (labels >= 0).all():
+        return Examples(features, labels, clips.groups)
+    return Examples(features[labels >= 0], labels[labels >= 0], clips.groups[labels >= 0])
+
+
+def _fit(
+    classifier: ClassifierName,
+    train: Examples,
+    params: ProbeParams,
+    question: str,
+    device: torch.device,
+    advance: Callable[[int], None],
+) -> Fitted:
+    # The same stream for every kind of features: they are compared on the same validation part.
+    rng = stream(params.seed, f"probe-fit/{question}/{classifier}")
+    if classifier == "attentive":
+        share = params.validation_share
+        return fit_attentive(train, params.attentive, share=share, rng=rng, device=device, advance=advance)
+    if classifier == "linear":
+        fitted = fit_linear(train, params.linear, share=params.validation_share, rng=rng)
+    else:
+        fitted = fit_neighbours(train, params.knn)
+    advance(1)
+    return fitted
+
+
+def _reading(
+    extractor: Extractor,
+    classifier: ClassifierName,
+    fitted: Fitted,
+    train: Examples,
+    test: Examples,
+    params: ProbeParams,
+    question: str,
+) -> Reading:
+    answers = group_means(fitted.probabilities(test.features), test.groups).argmax(axis=1)
+    num_classes = int(train.labels.max()) + 1
+    rng = stream(params.seed, f"probe-bootstrap/{question}")
+    result: Score = score(answers, group_labels(test), num_classes, resamples=params.resamples, rng=rng)
+    numbers = int(np.prod(train.features.shape[1:]))
+    return Reading(extractor.name, extractor.title, classifier, numbers, result, fitted.chosen)
+
+
+def _with_gains(readings: Sequence[Reading], params: ProbeParams, question: str) -> list[Reading]:
+    """Add to the trained model's readings what training added over the untrained network."""
+    untrained = {r.classifier: r.score for r in readings if r.features == UNTRAINED}
+    result = []
+    for reading in readings:
+        base = untrained.get(reading.classifier) if reading.features == TRAINED else None
+        if base is not None:
+            rng = stream(params.seed, f"probe-gain/{question}")
+            gain = difference(reading.score, base, resamples=params.resamples, rng=rng)
+            reading = replace(reading, over_untrained=gain)
+        result.append(reading)
+    return result
