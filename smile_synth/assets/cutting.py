@@ -101,7 +101,7 @@ def _busiest_piece(photograph: Image, alpha: Image, rng: np.random.Generator) ->
         left = int(rng.integers(photograph.shape[1] - w + 1))
         piece = photograph[top : top + h, left : left + w]
         pieces.append(piece)
-    busiest = max(pieces, key=lambda piece: float(piece[::4, ::4].std(axis=(0, 1)).sum()))
+    busiest = max(pieces, key=lambda piece: float(piece[::8, ::8].std(axis=(0, 1)).sum()))
     return np.asarray(
         cv2.resize(np.ascontiguousarray(busiest), (width, height), interpolation=cv2.INTER_LINEAR_EXACT), dtype=np.uint8
     )

@@ -44,8 +44,9 @@ def draw_outline(kind: str, side: int, *, rng: np.random.Generator) -> Alpha:
 
 def _averaged(mask: Alpha) -> Alpha:
     n = _OVERSAMPLING
-    height, width = mask.shape[0] // n, mask.shape[1] // n
-    sums = mask.reshape(height, n, width, n).sum(axis=(1, 3), dtype=np.uint32)
+    # Strided sums, rows first: many times quicker than one sum over two axes.
+    rows = sum((mask[k::n].astype(np.uint16) for k in range(1, n)), start=mask[0::n].astype(np.uint16))
+    sums = sum((rows[:, k::n] for k in range(1, n)), start=rows[:, 0::n])
     means: Alpha = ((sums + n * n // 2) // (n * n)).astype(np.uint8)
     return means
 
