@@ -1,0 +1,170 @@
+"""What frames look like: brightness, colour, contrast, and how much changes from frame to frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from smile_synth.report.content import Grid
+from smile_synth.report.duplicates import thumbnail
+from smile_synth.report.spectrum import Rings
+from smile_synth.report.values import QuantitySpec
+
+Frames = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float64]
+
+COLOUR_BINS = 24
+COLOUR_LIMIT = 96
+STILL_CHANGE_LEVELS = 0.1
+CHANGED_LEVELS = 8
+MIN_OUTSIDE_PIXELS = 16
+
+APPEARANCE_SPECS = (
+    QuantitySpec(
+        "change",
+        "Frame-to-frame change",
+        "grey levels of 255",
+        "pair of frames",
+        "Mean absolute difference of luminance between neighbouring frames; 0 is a still clip.",
+    ),
+    QuantitySpec(
+        "changed_share",
+        "Pixels that change",
+        "share of pixels",
+        "pair of frames",
+        f"Part of the pixels whose luminance changes by more than {CHANGED_LEVELS} of 255 levels to the next frame.",
+    ),
+    QuantitySpec(
+        "brightness",
+        "Brightness",
+        "L*",
+        "clip",
+        "Mean lightness of the middle frame, 0 black to 100 white.",
+    ),
+    QuantitySpec(
+        "contrast",
+        "Contrast",
+        "L*",
+        "clip",
+        "Standard deviation of lightness over the middle frame.",
+    ),
+    QuantitySpec(
+        "colourfulness",
+        "Chroma",
+        "C*",
+        "clip",
+        "Mean distance of the middle frame's colours from grey in the a*b* plane.",
+    ),
+    QuantitySpec(
+        "background_contrast",
+        "Contrast outside objects",
+        "L*",
+        "clip",
+        "Standard deviation of lightness over the part of the middle frame that no box covers.",
+    ),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class AppearanceSample:
+    """What is measured on some clips.
+
+    Args:
+        values: by the names of ``APPEARANCE_SPECS``; one row a clip.
+        colours: (b*, a*) histogram of the middle frames' pixels.
+        sum_of_logs: sum over clips of the logarithm of the amplitude in every ring of the spectrum.
+        clips: how many clips were summed.
+        thumbnails: float32 (B, D), from ``duplicates.thumbnail``.
+    """
+
+    values: dict[str, Floats]
+    colours: Floats
+    sum_of_logs: Floats
+    clips: int
+    thumbnails: npt.NDArray[np.float32]
+
+
+def measure_appearance(frames_BTHWC: Frames, boxes_BKT4: npt.NDArray[np.float32], rings: Rings) -> AppearanceSample:
+    """Measure the pixels of some clips.
+
+    Args:
+        frames_BTHWC: uint8.
+        boxes_BKT4: where objects are, NaN where absent; K may be 0.
+        rings: of the frames' size.
+    """
+    labs = [_lab(clip[len(clip) // 2]) for clip in frames_BTHWC]
+    rows = [_measure_clip(*parts) for parts in zip(frames_BTHWC, boxes_BKT4, labs, strict=True)]
+    return AppearanceSample(
+        values={spec.name: np.stack([row[spec.name] for row in rows]) for spec in APPEARANCE_SPECS},
+        colours=np.sum([_colour_counts(lab) for lab in labs], axis=0),
+        sum_of_logs=np.sum([np.log(rings.amplitude(clip[len(clip) // 2])) for clip in frames_BTHWC], axis=0),
+        clips=len(frames_BTHWC),
+        thumbnails=np.stack([thumbnail(clip) for clip in frames_BTHWC]),
+    )
+
+
+def colour_grid(colours: Floats) -> Grid:
+    """Return the share of pixels in every cell of the a*b* plane.
+
+    Args:
+        colours: counts, as in ``AppearanceSample``.
+    """
+    return Grid(
+        title="Colours",
+        unit="% of pixels",
+        meaning="Share of the middle frames' pixels by colour: green left, red right, blue below, yellow above.",
+        values=(100 * colours / max(float(colours.sum()), 1.0)).tolist(),
+    )
+
+
+def _lab(frame_HWC: Frames) -> npt.NDArray[np.float32]:
+    lab = cv2.cvtColor(frame_HWC.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+    return np.asarray(lab, np.float32)
+
+
+def _measure_clip(
+    frames_THWC: Frames, boxes_KT4: npt.NDArray[np.float32], lab_HWC: npt.NDArray[np.float32]
+) -> dict[str, Floats]:
+    change, changed = _changes(frames_THWC)
+    lightness = lab_HWC[..., 0]
+    covered = _under_boxes(boxes_KT4[:, len(frames_THWC) // 2], *lightness.shape)
+    outside = lightness[~covered]
+    return {
+        "change": change,
+        "changed_share": changed,
+        "brightness": np.array(lightness.mean(dtype=np.float64)),
+        "contrast": np.array(lightness.std(dtype=np.float64)),
+        "colourfulness": np.array(np.hypot(lab_HWC[..., 1], lab_HWC[..., 2]).mean(dtype=np.float64)),
+        "background_contrast": np.array(
+            outside.std(dtype=np.float64) if outside.size >= MIN_OUTSIDE_PIXELS else np.nan
+        ),
+    }
+
+
+def _changes(frames_THWC: Frames) -> tuple[Floats, Floats]:
+    """Return mean absolute change, and share of changed pixels, for every pair of neighbouring frames."""
+    grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames_THWC]
+    change, changed = np.zeros(len(grey) - 1), np.zeros(len(grey) - 1)
+    for t in range(len(grey) - 1):
+        difference = cv2.absdiff(grey[t], grey[t + 1])
+        change[t] = cv2.mean(difference)[0]
+        over = cv2.compare(difference, CHANGED_LEVELS, cv2.CMP_GT)
+        changed[t] = cv2.countNonZero(over) / difference.size
+    return change, changed
+
+
+def _under_boxes(boxes_K4: npt.NDArray[np.float32], height: int, width: int) -> npt.NDArray[np.bool_]:
+    covered = np.zeros((height, width), bool)
+    for x1, y1, x2, y2 in boxes_K4[np.isfinite(boxes_K4).all(-1)]:
+        covered[int(y1) : int(np.ceil(y2)), int(x1) : int(np.ceil(x2))] = True
+    return covered
+
+
+def _colour_counts(lab_HWC: npt.NDArray[np.float32]) -> Floats:
+    plane = np.clip(lab_HWC[::2, ::2, 1:], -COLOUR_LIMIT, COLOUR_LIMIT - 1e-3)
+    cell = ((plane + COLOUR_LIMIT) * (COLOUR_BINS / (2 * COLOUR_LIMIT))).astype(np.int64)
+    flat = (COLOUR_BINS - 1 - cell[..., 1]) * COLOUR_BINS + cell[..., 0]
+    return np.bincount(flat.ravel(), minlength=COLOUR_BINS**2).reshape(COLOUR_BINS, COLOUR_BINS).astype(np.float64)

@@ -1,0 +1,258 @@
+"""The content of a report, as it stands in its JSON: every figure with its unit and what it is taken over."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION = 1
+NUM_QUANTILES = 101
+
+
+class Part(BaseModel):
+    """A piece of a report: frozen, without unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Histogram(Part):
+    """How often values fall between edges."""
+
+    edges: list[float] = Field(description="bin edges, rising, one more than counts")
+    counts: list[int] = Field(description="values in each bin; the last bin holds its upper edge")
+
+
+class Quantity(Part):
+    """The distribution of one measured number."""
+
+    name: str = Field(description="key of the quantity, stable between versions")
+    title: str = Field(description="what people call it")
+    unit: str = Field(description="unit of every value below; empty for pure numbers")
+    of: str = Field(description="what one value belongs to, such as 'object and frame'")
+    meaning: str = Field(description="one sentence: what it says and how it is measured")
+    count: int = Field(description="number of values")
+    missing: int = Field(description="places where the quantity is not defined")
+    mean: float | None = Field(description="mean of all values, null without values")
+    std: float | None = Field(description="standard deviation of all values, null without values")
+    minimum: float | None = Field(description="smallest value, null without values")
+    maximum: float | None = Field(description="largest value, null without values")
+    quantiles: list[float] = Field(
+        description="quantiles 0, 0.01, ... 1 (of a seeded sample of the values where there are many); empty without"
+    )
+    histogram: Histogram | None = Field(description="null without values")
+
+    @property
+    def median(self) -> float | None:
+        """The 0.5 quantile, None without values."""
+        return self.quantiles[NUM_QUANTILES // 2] if self.quantiles else None
+
+
+class Count(Part):
+    """How often something occurs."""
+
+    name: str = Field(description="what is counted")
+    count: int = Field(description="how often it occurs")
+
+
+class Counts(Part):
+    """How often each of several things occurs."""
+
+    name: str = Field(description="key, stable between versions")
+    title: str = Field(description="what people call it")
+    of: str = Field(description="what is counted, such as 'objects'")
+    meaning: str = Field(description="one sentence: what it says and how it is counted")
+    counts: list[Count] = Field(description="one entry for each thing, zeros included")
+    undefined: int = Field(description="places where it is not defined")
+
+    @property
+    def total(self) -> int:
+        """Sum of all counts."""
+        return sum(entry.count for entry in self.counts)
+
+
+class Grid(Part):
+    """A number for every cell of a grid laid over the canvas."""
+
+    title: str = Field(description="what people call it")
+    unit: str = Field(description="unit of a cell's value")
+    meaning: str = Field(description="one sentence: what it says and how it is measured")
+    values: list[list[float]] = Field(description="rows from top to bottom, columns from left to right")
+
+
+class Curve(Part):
+    """One number as a function of another."""
+
+    title: str = Field(description="what people call it")
+    x_title: str = Field(description="what x is, with its unit")
+    y_title: str = Field(description="what y is, with its unit")
+    meaning: str = Field(description="one sentence: what it says and how it is measured")
+    x: list[float] = Field(description="rising")
+    y: list[float] = Field(description="one value for each x")
+
+
+class Finding(Part):
+    """A warning of the verdict."""
+
+    code: str = Field(description="name of the warning, as --fail-on takes it")
+    text: str = Field(description="what is wrong, in plain words, with the figure")
+    figure: float = Field(description="the figure that was judged")
+    limit: float = Field(description="the value beyond which the warning is given")
+    advice: str = Field(description="what to change")
+
+
+class Overview(Part):
+    """What the data set is."""
+
+    name: str = Field(description="name of the store")
+    clips: int = Field(description="clips in the store")
+    sampled_clips: int = Field(description="clips that this report looked at")
+    sample_seed: int = Field(description="seed that chose them")
+    frames: int = Field(description="frames of a clip")
+    height: int = Field(description="rows of a frame, in pixels")
+    width: int = Field(description="columns of a frame, in pixels")
+    max_objects: int = Field(description="object slots of a clip")
+    bytes_on_disk: int = Field(description="size of the store in bytes, all files")
+    seed: int = Field(description="seed of the data set")
+    generators: list[str] = Field(description="families that its clips can come from")
+    versions: dict[str, str] = Field(description="what wrote the store")
+    recipe: dict[str, Any] = Field(description="the whole resolved recipe")
+
+
+class Motion(Part):
+    """How objects move, and where."""
+
+    quantities: list[Quantity] = Field(description="distributions")
+    direction: Counts = Field(description="where objects go, eight compass directions on the screen")
+    rose: Curve = Field(description="the same in finer steps")
+    heat_map: Grid = Field(description="where objects are")
+    moving_cameras: int = Field(description="sampled clips whose camera moves")
+    off_canvas_share: float = Field(description="share of drawn frames of objects with nothing on the canvas, 0 to 1")
+    cut_off_share: float = Field(description="share of visible frames of objects that touch the border, 0 to 1")
+
+
+class Appearance(Part):
+    """What frames look like."""
+
+    quantities: list[Quantity] = Field(description="distributions")
+    spectrum: Curve = Field(description="radial mean of the amplitude spectrum of the luminance")
+    amplitude_exponent: float | None = Field(description="s in amplitude ~ 1 / frequency^s; power falls with 2 s")
+    still_clips: int = Field(description="sampled clips in which nothing changes from frame to frame")
+    colour_plane: Grid = Field(description="joint distribution of a* (columns) and b* (rows, b* up)")
+    near_duplicate_share: float = Field(description="share of compared clips with a near-duplicate among them, 0 to 1")
+    near_duplicate_pairs: list[tuple[int, int]] = Field(description="a few pairs of clips, the closest first")
+    compared_clips: int = Field(description="clips compared for near-duplicates")
+
+
+class Features(Part):
+    """What a frozen image model sees in the frames."""
+
+    model: str = Field(description="the feature model that every figure here depends on")
+    frames: int = Field(description="feature vectors; one is the mean over a frame's tokens")
+    width: int = Field(description="numbers in a feature vector")
+    diversity_logdet: float | None = Field(
+        description="natural logarithm of the determinant of (covariance + 1e-6 identity)"
+    )
+    effective_rank: float | None = Field(description="exponential of the entropy of the covariance's eigenvalues")
+    variance_over_tokens: float = Field(description="mean variance of a channel over the tokens of one clip")
+    variance_over_clips: float = Field(description="mean variance of a channel over the means of the clips")
+    quantities: list[Quantity] = Field(description="distributions")
+    frechet_distance: float | None = Field(description="to the natural frames, null without any or with too few")
+
+
+class Natural(Part):
+    """The natural videos or images that the data set was put beside."""
+
+    folder: str = Field(description="name of the folder")
+    videos: int = Field(description="video files that were read")
+    images: int = Field(description="image files that were read")
+    clips: int = Field(description="clips taken from the videos")
+    stride: int = Field(description="frames of the file from one frame of a clip to the next")
+    skipped: list[str] = Field(description="files that could not be read, with the reason")
+    quantities: list[Quantity] = Field(description="the same distributions of pixels as the data set's")
+    spectrum: Curve | None = Field(description="the same spectrum as the data set's")
+    amplitude_exponent: float | None = Field(description="as the data set's")
+    diversity_logdet: float | None = Field(description="in the same features")
+    feature_frames: int = Field(description="feature vectors behind the two figures")
+
+
+class Masks(Part):
+    """What a recipe's masks hide."""
+
+    recipe: str = Field(description="where the mask's parameters come from")
+    kind: str = Field(description="kind of mask")
+    params: dict[str, Any] = Field(description="all parameters of the mask")
+    tokens: int = Field(description="tokens of a clip")
+    hidden_tokens: int = Field(description="tokens hidden in every clip")
+    wrong_counts: int = Field(description="masks with another number of hidden tokens; anything but 0 is a fault")
+    object_token_share: float = Field(description="share of all tokens that an object touches, 0 to 1")
+    object_tokens_hidden: float | None = Field(description="share of object tokens hidden, 0 to 1")
+    other_tokens_hidden: float | None = Field(description="share of the other tokens hidden, 0 to 1")
+
+
+class AssetUse(Part):
+    """How often one asset occurs in the sampled clips."""
+
+    name: str = Field(description="name of the asset")
+    class_name: str = Field(description="what it is, empty for backgrounds")
+    count: int = Field(description="sampled clips (backgrounds) or objects that use it")
+
+
+class AssetKind(Part):
+    """How evenly the assets of one kind are used."""
+
+    kind: str = Field(description="background or object")
+    available: int = Field(description="assets of this kind in the store's table")
+    used: int = Field(description="of these, used in the sampled clips")
+    draws: int = Field(description="uses in the sampled clips")
+    expected_unused: float = Field(description="assets that an even draw of this many would leave out, on average")
+    evenness: float | None = Field(description="entropy of the uses over that of even use, 0 to 1")
+    most_used: list[AssetUse] = Field(description="the ten most used")
+    unused: list[str] = Field(description="up to 50 that were not used")
+    classes: Counts = Field(description="uses by class")
+    licences: Counts = Field(description="assets by licence")
+
+
+class Example(Part):
+    """A clip chosen for what it shows."""
+
+    clip: int = Field(description="number of the clip in the store")
+    value: float = Field(description="the figure it was chosen for")
+
+
+class Extreme(Part):
+    """Clips at one end of a quantity."""
+
+    name: str = Field(description="key, such as fastest")
+    title: str = Field(description="what people call it")
+    unit: str = Field(description="unit of the values")
+    meaning: str = Field(description="one sentence: how they were chosen")
+    examples: list[Example] = Field(description="the most extreme first")
+
+
+class Report(Part):
+    """The statistics of one store."""
+
+    schema_version: Literal[1] = Field(SCHEMA_VERSION, description="version of this layout")
+    smile_synth_version: str = Field(description="what made the report")
+    overview: Overview
+    verdict: list[Finding] = Field(description="warnings, the gravest first; empty when nothing was found")
+    contact_sheet: list[int] = Field(description="clips shown on the contact sheet")
+    animated: list[int] = Field(description="clips shown moving")
+    extremes: list[Extreme]
+    motion: Motion
+    labels: list[Counts] = Field(description="class labels")
+    label_quantities: list[Quantity] = Field(description="number labels")
+    appearance: Appearance
+    features: Features | None = Field(description="null where no feature model was asked for")
+    masks: Masks | None = Field(description="null where no recipe names a mask")
+    assets: list[AssetKind]
+    natural: Natural | None = Field(description="null without --natural")
+
+
+def quantities(report: Report) -> dict[str, Quantity]:
+    """Return every distribution of a report by name."""
+    found = [*report.motion.quantities, *report.appearance.quantities, *report.label_quantities]
+    if report.features is not None:
+        found += report.features.quantities
+    return {quantity.name: quantity for quantity in found}

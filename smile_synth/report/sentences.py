@@ -1,0 +1,44 @@
+"""Figures in words: the sentence under every plot."""
+
+from __future__ import annotations
+
+from smile_synth.report.content import Counts, Quantity
+
+
+def number(value: float) -> str:
+    """Return a number with three significant digits, without an exponent where people would not write one."""
+    if value == 0 or 1e-3 <= abs(value) < 1e6:
+        digits = 3 if abs(value) < 100 else 0
+        text = f"{value:.{digits}g}" if digits else f"{value:,.0f}".replace(",", " ")
+        return text.replace("-", "−")
+    return f"{value:.2e}".replace("-", "−")
+
+
+def with_unit(value: float, unit: str) -> str:
+    """Return a number with its unit, where it has one that reads well behind a number."""
+    return f"{number(value)} {unit}".rstrip() if not unit.startswith(("share", "ratio")) else number(value)
+
+
+def quantity_sentence(quantity: Quantity) -> str:
+    """Return what the quantity is, and where its values lie."""
+    if quantity.median is None:
+        return f"{quantity.meaning} There is nothing to measure here."
+    low, high = quantity.quantiles[5], quantity.quantiles[95]
+    values = f"{quantity.count:,}".replace(",", " ")
+    if quantity.minimum == quantity.maximum:
+        return f"{quantity.meaning} It is {with_unit(quantity.median, quantity.unit)} throughout ({values} values)."
+    return (
+        f"{quantity.meaning} Median {with_unit(quantity.median, quantity.unit)}; nine in ten of {values} values lie "
+        f"between {number(low)} and {number(high)}."
+    )
+
+
+def counts_sentence(counts: Counts) -> str:
+    """Return what was counted, and which thing is the most frequent."""
+    if not counts.total:
+        return f"{counts.meaning} There is nothing to count here."
+    top = max(counts.counts, key=lambda entry: entry.count)
+    text = f"{counts.meaning} The most frequent is {top.name!r} with {100 * top.count / counts.total:.3g} %."
+    if counts.undefined:
+        text += f" Not defined for {counts.undefined} of {counts.total + counts.undefined} {counts.of}."
+    return text
