@@ -6,8 +6,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-LAYER_NORM_EPS = 1e-6
-
 
 class Attention(nn.Module):
     """Multi-head self-attention over all tokens.
@@ -55,14 +53,15 @@ class Block(nn.Module):
     Args:
         width, heads: of the attention.
         mlp_ratio: hidden width of the MLP over ``width``.
+        eps: added to the variance by the norms.
         drop_path: chance in training that a clip skips each of the two.
     """
 
-    def __init__(self, width: int, heads: int, mlp_ratio: float, drop_path: float = 0.0) -> None:
+    def __init__(self, width: int, heads: int, mlp_ratio: float, eps: float, drop_path: float = 0.0) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(width, eps=LAYER_NORM_EPS)
+        self.norm1 = nn.LayerNorm(width, eps=eps)
         self.attn = Attention(width, heads)
-        self.norm2 = nn.LayerNorm(width, eps=LAYER_NORM_EPS)
+        self.norm2 = nn.LayerNorm(width, eps=eps)
         self.mlp = Mlp(width, int(width * mlp_ratio))
         self.drop_path = drop_path
 

@@ -13,10 +13,12 @@ from torch.utils.checkpoint import checkpoint
 
 from smile_synth.errors import ModelError
 from smile_synth.grid import TokenGrid
-from smile_synth.model.block import LAYER_NORM_EPS, Block
+from smile_synth.model.block import Block
 from smile_synth.model.patches import check_video, patch_view
 from smile_synth.model.positions import sinusoid_positions
 from smile_synth.pretrain_params import StudentParams, Transformer
+
+LAYER_NORM_EPS = 1e-6
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class StudentShape:
         mlp_ratio: hidden width of a block's MLP over the block's width.
         grid: the token grid of its clips.
         target_dim: numbers predicted for a token.
+        layer_norm_eps: added to the variance by every norm.
     """
 
     encoder: Transformer
@@ -35,6 +38,7 @@ class StudentShape:
     mlp_ratio: float
     grid: TokenGrid
     target_dim: int
+    layer_norm_eps: float = LAYER_NORM_EPS
 
     @classmethod
     def of(cls, params: StudentParams, grid: TokenGrid, target_dim: int) -> StudentShape:
@@ -49,6 +53,7 @@ class StudentShape:
             "mlp_ratio": self.mlp_ratio,
             "grid": asdict(self.grid),
             "target_dim": self.target_dim,
+            "layer_norm_eps": self.layer_norm_eps,
         }
 
     @classmethod
@@ -59,8 +64,8 @@ class StudentShape:
             ModelError: the values are not those of a shape.
         """
         try:
-            encoder, decoder = Transformer(**values["encoder"]), Transformer(**values["decoder"])
-            return cls(encoder, decoder, values["mlp_ratio"], TokenGrid(**values["grid"]), values["target_dim"])
+            stacks = {name: Transformer(**values[name]) for name in ("encoder", "decoder")}
+            return cls(**{**values, **stacks, "grid": TokenGrid(**values["grid"])})
         except (KeyError, TypeError) as problem:
             raise ModelError(f"not the shape of a student: {problem}; got {values!r}") from problem
 
@@ -79,19 +84,26 @@ class PatchEmbed(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Sees visible tokens only."""
+    """Sees visible tokens only.
+
+    Args:
+        shape: every size.
+        drop_path: chance that the last block is skipped in training.
+        has_norm: whether tokens are normalised at the end; fine-tuned models normalise their mean instead.
+    """
 
     positions_1ND: Tensor
 
-    def __init__(self, shape: StudentShape, drop_path: float) -> None:
+    def __init__(self, shape: StudentShape, drop_path: float = 0.0, has_norm: bool = True) -> None:
         super().__init__()
         width, depth, heads = shape.encoder
         self.grid = shape.grid
         self.patch_embed = PatchEmbed(shape.grid, width)
         self.blocks = nn.ModuleList(
-            Block(width, heads, shape.mlp_ratio, drop_path * i / max(depth - 1, 1)) for i in range(depth)
+            Block(width, heads, shape.mlp_ratio, shape.layer_norm_eps, drop_path * i / max(depth - 1, 1))
+            for i in range(depth)
         )
-        self.norm = nn.LayerNorm(width, eps=LAYER_NORM_EPS)
+        self.norm = nn.LayerNorm(width, eps=shape.layer_norm_eps) if has_norm else nn.Identity()
         self.checkpointing = False
         positions = sinusoid_positions(shape.grid.num_tokens, width)
         self.register_buffer("positions_1ND", positions, persistent=False)
@@ -121,8 +133,9 @@ class Decoder(nn.Module):
     def __init__(self, shape: StudentShape) -> None:
         super().__init__()
         width, depth, heads = shape.decoder
-        self.blocks = nn.ModuleList(Block(width, heads, shape.mlp_ratio) for _ in range(depth))
-        self.norm = nn.LayerNorm(width, eps=LAYER_NORM_EPS)
+        eps = shape.layer_norm_eps
+        self.blocks = nn.ModuleList(Block(width, heads, shape.mlp_ratio, eps) for _ in range(depth))
+        self.norm = nn.LayerNorm(width, eps=eps)
         self.head = nn.Linear(width, shape.target_dim)
         self.checkpointing = False
         positions = sinusoid_positions(shape.grid.num_tokens, width)
@@ -158,7 +171,7 @@ class Student(nn.Module):
         self.mask_token = nn.Parameter(torch.zeros(1, 1, shape.decoder.width))
         self.encoder.checkpointing = self.decoder.checkpointing = activation_checkpointing
         nn.init.trunc_normal_(self.mask_token, std=0.02, a=-0.02, b=0.02)
-        self.apply(_initialise)
+        self.apply(initialise)
 
     def forward(self, video_BCTHW: Tensor, is_masked_BN: Tensor, num_masked: int | None = None) -> Tensor:
         """Return predictions for the hidden tokens, in the order of their numbers.
@@ -244,7 +257,8 @@ def _places(tokens_BV: Tensor, grid: TokenGrid) -> tuple[Tensor, Tensor, Tensor,
     return clip, tokens_BV // grid.tokens_per_tubelet, place // grid.columns, place % grid.columns
 
 
-def _initialise(module: nn.Module) -> None:
+def initialise(module: nn.Module) -> None:
+    """Give a linear layer fresh weights: Xavier-uniform, without bias."""
     if isinstance(module, nn.Linear):
         nn.init.xavier_uniform_(module.weight)
         if module.bias is not None:

@@ -1,0 +1,199 @@
+"""Hugging Face's form of a VideoMAE encoder: a folder with ``config.json`` and ``model.safetensors``."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from smile_synth.errors import WeightsError
+from smile_synth.grid import TokenGrid
+from smile_synth.model.patches import IMAGENET_MEAN, IMAGENET_STD
+from smile_synth.model.student import StudentShape
+from smile_synth.pretrain_params import Transformer
+from smile_synth.scene import Canvas
+from smile_synth.stored_student import Sizes, StoredStudent
+from smile_synth.weights import read_weights
+
+CONFIG, WEIGHTS, OLD_WEIGHTS, PREPROCESSOR = (
+    "config.json",
+    "model.safetensors",
+    "pytorch_model.bin",
+    "preprocessor_config.json",
+)
+# Published name of a block's weight -> name in a Hugging Face layer.
+_BLOCK_NAMES = {
+    "norm1": "layernorm_before",
+    "norm2": "layernorm_after",
+    "attn.proj": "attention.output.dense",
+    "mlp.fc1": "intermediate.dense",
+    "mlp.fc2": "output.dense",
+}
+_OUTER_NAMES = {"patch_embed.proj": "embeddings.patch_embeddings.projection", "norm": "layernorm", "fc_norm": "fc_norm"}
+_SELF = "attention.attention"
+
+
+def is_huggingface(folder: Path) -> bool:
+    """Return whether a folder is one of Hugging Face's."""
+    return (folder / CONFIG).is_file() and any((folder / name).is_file() for name in (WEIGHTS, OLD_WEIGHTS))
+
+
+def write_huggingface(stored: StoredStudent, folder: Path) -> list[Path]:
+    """Write the encoder as a folder that ``transformers.VideoMAEModel.from_pretrained`` loads.
+
+    Args:
+        stored: a student or its encoder, not fine-tuned.
+        folder: made where there is none.
+
+    Returns:
+        The files written.
+
+    Raises:
+        WeightsError: the encoder is a fine-tuned one, which has no final norm.
+    """
+    if stored.is_fine_tuned:
+        raise WeightsError(
+            f"{stored.source} is fine-tuned: only a pretrained encoder, with its final norm, is exported"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_json(folder / CONFIG, _config(stored.shape))
+    _write_json(folder / PREPROCESSOR, _preprocessor(stored.shape))
+    save_file(_to_huggingface(stored.encoder_weights), folder / WEIGHTS, metadata={"format": "pt"})
+    return [folder / CONFIG, folder / PREPROCESSOR, folder / WEIGHTS]
+
+
+def read_huggingface(folder: Path, sizes: Sizes) -> StoredStudent:
+    """Return the encoder that a Hugging Face folder holds.
+
+    Raises:
+        WeightsError: it is no VideoMAE, or its files cannot be read.
+        ModelError: the sizes do not fit each other.
+    """
+    config = _read_config(folder / CONFIG)
+    file = folder / WEIGHTS if (folder / WEIGHTS).is_file() else folder / OLD_WEIGHTS
+    weights = _from_huggingface(read_weights(file), config["num_hidden_layers"])
+    width = config["hidden_size"]
+    size = config.get("image_size", 224)
+    height, columns = (size, size) if isinstance(size, int) else size
+    canvas = sizes.canvas(Canvas(height, columns, config.get("num_frames", 16)))
+    grid = TokenGrid.of(canvas, tubelet_size=config.get("tubelet_size", 2), patch_size=config.get("patch_size", 16))
+    heads = sizes.heads or config["num_attention_heads"]
+    encoder = Transformer(width, config["num_hidden_layers"], heads)
+    eps = config.get("layer_norm_eps", 1e-12)
+    shape = StudentShape(encoder, encoder, config["intermediate_size"] / width, grid, 1, eps)
+    return StoredStudent({f"encoder.{name}": value for name, value in weights.items()}, shape, str(folder))
+
+
+def _config(shape: StudentShape) -> dict[str, Any]:
+    canvas, encoder = shape.grid.canvas, shape.encoder
+    square = canvas.height == canvas.width
+    return {
+        "architectures": ["VideoMAEModel"],
+        "model_type": "videomae",
+        "image_size": canvas.height if square else [canvas.height, canvas.width],
+        "patch_size": shape.grid.patch_size,
+        "num_channels": 3,
+        "num_frames": canvas.num_frames,
+        "tubelet_size": shape.grid.tubelet_size,
+        "hidden_size": encoder.width,
+        "num_hidden_layers": encoder.depth,
+        "num_attention_heads": encoder.heads,
+        "intermediate_size": int(encoder.width * shape.mlp_ratio),
+        "hidden_act": "gelu",
+        "hidden_dropout_prob": 0.0,
+        "attention_probs_dropout_prob": 0.0,
+        "layer_norm_eps": shape.layer_norm_eps,
+        "qkv_bias": True,
+        # Without mean pooling the model keeps its final norm, as a pretrained encoder has it.
+        "use_mean_pooling": False,
+    }
+
+
+def _preprocessor(shape: StudentShape) -> dict[str, Any]:
+    canvas = shape.grid.canvas
+    return {
+        "image_processor_type": "VideoMAEImageProcessor",
+        "do_resize": True,
+        "size": {"shortest_edge": min(canvas.height, canvas.width)},
+        "do_center_crop": True,
+        "crop_size": {"height": canvas.height, "width": canvas.width},
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": list(IMAGENET_MEAN),
+        "image_std": list(IMAGENET_STD),
+    }
+
+
+def _to_huggingface(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    renamed: dict[str, Tensor] = {}
+    for name, value in weights.items():
+        block = re.fullmatch(r"blocks\.(\d+)\.(.+)", name)
+        if block is None:
+            module, _, kind = name.rpartition(".")
+            renamed[f"{_OUTER_NAMES[module]}.{kind}"] = value
+            continue
+        layer, rest = f"encoder.layer.{block[1]}", block[2]
+        if rest == "attn.qkv.weight":
+            for part, third in zip(("query", "key", "value"), value.chunk(3), strict=True):
+                renamed[f"{layer}.{_SELF}.{part}.weight"] = third
+        elif rest in ("attn.q_bias", "attn.v_bias"):
+            renamed[f"{layer}.{_SELF}.{rest.removeprefix('attn.')}"] = value
+        else:
+            module, _, kind = rest.rpartition(".")
+            renamed[f"{layer}.{_BLOCK_NAMES[module]}.{kind}"] = value
+    return {name: value.contiguous().clone() for name, value in renamed.items()}
+
+
+def _from_huggingface(weights: Mapping[str, Tensor], depth: int) -> dict[str, Tensor]:
+    """Return the weights by published names, whichever of its namings transformers used."""
+    held = {name.removeprefix("videomae."): value for name, value in weights.items()}
+    found: dict[str, Tensor] = {}
+    for published, theirs in _OUTER_NAMES.items():
+        found |= _renamed(held, f"{theirs}.", f"{published}.")
+    for i in range(depth):
+        layer, block = f"encoder.layer.{i}.", f"blocks.{i}."
+        for published, theirs in _BLOCK_NAMES.items():
+            found |= _renamed(held, f"{layer}{theirs}.", f"{block}{published}.")
+        found |= _attention(held, f"{layer}{_SELF}.", f"{block}attn.")
+    return found
+
+
+def _renamed(held: Mapping[str, Tensor], theirs: str, ours: str) -> dict[str, Tensor]:
+    return {f"{ours}{kind}": held[theirs + kind] for kind in ("weight", "bias") if theirs + kind in held}
+
+
+def _attention(held: Mapping[str, Tensor], theirs: str, ours: str) -> dict[str, Tensor]:
+    parts = [held.get(f"{theirs}{part}.weight") for part in ("query", "key", "value")]
+    present = [part for part in parts if part is not None]
+    if len(present) != 3:
+        raise WeightsError(f"the folder lacks {theirs}query, key or value: it holds no VideoMAE encoder")
+    key_bias = held.get(f"{theirs}key.bias")
+    if key_bias is not None and key_bias.any():
+        raise WeightsError(f"{theirs}key.bias is not zero: VideoMAE encoders have no key bias")
+    zeros = torch.zeros(len(present[0]))
+    query_bias = held.get(f"{theirs}q_bias", held.get(f"{theirs}query.bias", zeros))
+    value_bias = held.get(f"{theirs}v_bias", held.get(f"{theirs}value.bias", zeros))
+    return {f"{ours}qkv.weight": torch.cat(present), f"{ours}q_bias": query_bias, f"{ours}v_bias": value_bias}
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as problem:
+        raise WeightsError(f"cannot read {path}: {problem}") from problem
+    needed = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
+    if not isinstance(config, dict) or config.get("model_type") != "videomae" or any(k not in config for k in needed):
+        kind = config.get("model_type") if isinstance(config, dict) else type(config).__name__
+        raise WeightsError(f"{path} describes no VideoMAE model with all its sizes, it describes {kind!r}")
+    return config
+
+
+def _write_json(path: Path, values: dict[str, Any]) -> None:
+    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

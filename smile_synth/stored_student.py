@@ -1,0 +1,176 @@
+"""A student, or its encoder alone, apart from any file format: weights by published key names, and a shape."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import Tensor
+
+from smile_synth.errors import WeightsError
+from smile_synth.grid import TokenGrid
+from smile_synth.model.student import Encoder, Student, StudentShape
+from smile_synth.pretrain_params import DECODER_SIZES, ENCODER_SIZES, Transformer
+from smile_synth.scene import Canvas
+from smile_synth.weights import load_strictly
+
+PUBLISHED_CANVAS = Canvas(224, 224, 16)
+_ENCODER = "encoder."
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What a file of weights alone does not tell; None takes what the file says, or else what is published.
+
+    Args:
+        heads: attention heads of the encoder.
+        num_frames: frames of the clips.
+        image_size: side, or (height, width), of the clips in pixels.
+    """
+
+    heads: int | None = None
+    num_frames: int | None = None
+    image_size: int | tuple[int, int] | None = None
+
+    def canvas(self, default: Canvas) -> Canvas:
+        """Return the size of the clips."""
+        size = self.image_size if self.image_size is not None else (default.height, default.width)
+        height, width = (size, size) if isinstance(size, int) else size
+        return Canvas(height, width, self.num_frames or default.num_frames)
+
+    def change(self, shape: StudentShape) -> StudentShape:
+        """Return the shape with what was asked for in place of what was stored."""
+        grid, canvas = shape.grid, self.canvas(shape.grid.canvas)
+        grid = TokenGrid.of(canvas, tubelet_size=grid.tubelet_size, patch_size=grid.patch_size)
+        encoder = shape.encoder if self.heads is None else shape.encoder._replace(heads=self.heads)
+        return replace(shape, grid=grid, encoder=encoder)
+
+
+@dataclass(frozen=True)
+class StoredStudent:
+    """Weights and shape.
+
+    Args:
+        weights: by published key names, the encoder's with their prefix ``encoder.``.
+        shape: every size; the decoder's means nothing where there is no decoder.
+        source: where it was found, for messages.
+    """
+
+    weights: dict[str, Tensor]
+    shape: StudentShape
+    source: str
+
+    @classmethod
+    def of(cls, student: Student) -> StoredStudent:
+        """Return what is to be stored of a student in memory."""
+        weights = {name: value.detach().cpu() for name, value in student.state_dict().items()}
+        return cls(weights, student.shape, "a student in memory")
+
+    @property
+    def encoder_weights(self) -> dict[str, Tensor]:
+        """The encoder's weights, without prefix."""
+        return {name.removeprefix(_ENCODER): value for name, value in self.weights.items() if name.startswith(_ENCODER)}
+
+    @property
+    def has_decoder(self) -> bool:
+        """Whether the whole student is there."""
+        return "mask_token" in self.weights
+
+    @property
+    def is_fine_tuned(self) -> bool:
+        """Whether the mean of the tokens is normalised, rather than the tokens."""
+        return f"{_ENCODER}fc_norm.weight" in self.weights
+
+    def build_encoder(self) -> Encoder:
+        """Return the encoder with its weights; a fine-tuned one is without final norm.
+
+        Raises:
+            WeightsError: the weights do not fit the shape.
+        """
+        encoder = Encoder(self.shape, has_norm=not self.is_fine_tuned)
+        load_strictly(encoder, _without_head(self.encoder_weights), self.source)
+        return encoder
+
+    def build_student(self) -> Student:
+        """Return the whole student with its weights.
+
+        Raises:
+            WeightsError: there is no decoder, or the weights do not fit the shape.
+        """
+        if not self.has_decoder:
+            raise WeightsError(f"{self.source} holds an encoder without its decoder: it can be used, not trained on")
+        student = Student(self.shape)
+        load_strictly(student, self.weights, self.source)
+        return student
+
+
+def from_published(
+    weights: Mapping[str, Tensor], settings: Mapping[str, Any], sizes: Sizes, source: str
+) -> StoredStudent:
+    """Return what published weights hold, working out their shape.
+
+    Args:
+        weights: by published key names, the encoder's with or without their prefix ``encoder.``.
+        settings: of the run that made them, where the file has them: ``num_frames`` and ``input_size`` are looked at.
+        sizes: what is known besides.
+        source: where the weights were found.
+
+    Raises:
+        WeightsError: these are not weights of a VideoMAE student, or their sizes cannot be told.
+        ModelError: the sizes do not fit each other.
+    """
+    if not any(name.startswith(_ENCODER) for name in weights):
+        weights = {f"{_ENCODER}{name}": value for name, value in weights.items()}
+    patches = weights.get(f"{_ENCODER}patch_embed.proj.weight")
+    hidden = weights.get(f"{_ENCODER}blocks.0.mlp.fc1.weight")
+    if patches is None or hidden is None or patches.ndim != 5 or patches.shape[3] != patches.shape[4]:
+        raise WeightsError(
+            f"{source} holds no VideoMAE encoder with square patches: encoder.patch_embed.proj.weight and "
+            f"encoder.blocks.* are needed, it has {', '.join(list(weights)[:4])}, …"
+        )
+    width, _, tubelet_size, patch_size, _ = patches.shape
+    default = Canvas(
+        _size(settings, "input_size", PUBLISHED_CANVAS.height),
+        _size(settings, "input_size", PUBLISHED_CANVAS.width),
+        _size(settings, "num_frames", PUBLISHED_CANVAS.num_frames),
+    )
+    grid = TokenGrid.of(sizes.canvas(default), tubelet_size=tubelet_size, patch_size=patch_size)
+    encoder = Transformer(width, _depth(weights, _ENCODER), sizes.heads or _encoder_heads(width, source))
+    head = weights.get("decoder.head.weight")
+    decoder, target_dim = encoder, 1
+    if head is not None:
+        decoder = Transformer(head.shape[1], _depth(weights, "decoder."), _decoder_heads(head.shape[1]))
+        target_dim = head.shape[0]
+    shape = StudentShape(encoder, decoder, hidden.shape[0] / width, grid, target_dim)
+    return StoredStudent(dict(weights), shape, source)
+
+
+def _depth(weights: Mapping[str, Tensor], stack: str) -> int:
+    start = f"{stack}blocks."
+    return 1 + max(int(name.removeprefix(start).split(".")[0]) for name in weights if name.startswith(start))
+
+
+def _encoder_heads(width: int, source: str) -> int:
+    published = {size.width: size.heads for size in ENCODER_SIZES.values()}
+    if width not in published:
+        raise WeightsError(
+            f"{source} does not tell how many attention heads its encoder of width {width} has: give heads"
+        )
+    return published[width]
+
+
+def _decoder_heads(width: int) -> int:
+    published = {size.width: size.heads for size in DECODER_SIZES.values()}
+    # Heads leave no trace in the weights; 64 channels a head is what most models have.
+    return published.get(width, max(1, width // 64))
+
+
+def _size(settings: Mapping[str, Any], name: str, default: int) -> int:
+    value = settings.get(name)
+    return value if isinstance(value, int) and value > 0 else default
+
+
+def _without_head(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights that an encoder wants of a fine-tuned model's."""
+    return {name: value for name, value in weights.items() if not name.startswith(("head.", "fc_norm."))}
