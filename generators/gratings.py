@@ -34,7 +34,7 @@ class GratingsParams(StrictParams):
     """What drifts, and how fast."""
 
     pattern: Pattern | Annotated[dict[Pattern, Weight], Field(min_length=1)] = Field(
-        default_factory=lambda: {"grating": 1.0, "plaid": 1.0},
+        {"grating": 1.0, "plaid": 1.0},
         description="one sinusoid (grating) or the sum of two (plaid), or weights of both",
     )
     wavelength_px: Span[Annotated[float, Field(ge=4, le=512)]] = Field(
@@ -110,14 +110,16 @@ class Gratings(Generator[GratingsParams]):
         middle, contrast = ends.mean(axis=0), rng.uniform(*self.params.contrast)
         ends = middle + contrast * (ends - middle)
         share = np.linspace(0, 1, 1 << SINE_BITS)[:, None]
-        return np.rint(ends[0] + share * (ends[1] - ends[0])).astype(np.uint8)
+        palette: Pixels = np.rint(ends[0] + share * (ends[1] - ends[0])).astype(np.uint8)
+        return palette
 
 
 def _sine(num_waves: int) -> npt.NDArray[np.int32]:
     """Return one turn of a sine, so scaled that the sum of the waves runs over the whole palette."""
     turn = np.sin(np.arange(1 << SINE_BITS) * (2 * math.pi / (1 << SINE_BITS)))
     largest = ((1 << SINE_BITS) - 1) / num_waves
-    return np.floor((turn + 1) / 2 * largest).astype(np.int32)
+    sine: npt.NDArray[np.int32] = np.floor((turn + 1) / 2 * largest).astype(np.int32)
+    return sine
 
 
 @entry_point("void(uint8[:,:,:,::1], uint8[:,::1], int32[::1], int64[::1], int64[:,::1])")

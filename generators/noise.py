@@ -73,7 +73,7 @@ class NoiseParams(StrictParams):
     """Which noise, and how it moves."""
 
     kind: NoiseKind | Annotated[dict[NoiseKind, Weight], Field(min_length=1)] = Field(
-        default_factory=lambda: {"volume": 1.0, "flow": 1.0}, description="a kind, or weights of both"
+        {"volume": 1.0, "flow": 1.0}, description="a kind, or weights of both"
     )
     volume: VolumeParams = Field(VolumeParams(), description="for kind volume")
     flow: FlowParams = Field(default_factory=FlowParams, description="for kind flow")

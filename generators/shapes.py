@@ -85,7 +85,7 @@ class ShapesParams(StrictParams):
             ("shear_per_frame", "transforming"),
             ("acceleration_px", "accelerating"),
         ):
-            if name in self.model_fields_set and rung < LADDER.index(first):  # type: ignore[arg-type]
+            if name in self.model_fields_set and rung < LADDER.index(first):
                 raise ValueError(f"{name} has no effect at level {self.level!r}; it begins at {first!r}")
         return self
 
@@ -105,7 +105,10 @@ class ShapesParams(StrictParams):
         """Weights of the fills."""
         if self.fills is not None:
             return self.fills
-        return {"textured": {"texture": 1.0}, "photographs": {"photograph": 1.0}}.get(self.level, {"colour": 1.0})
+        fill: Fill = (
+            "photograph" if self.reaches("photographs") else "texture" if self.reaches("textured") else "colour"
+        )
+        return {fill: 1.0}
 
 
 @dataclass(frozen=True, eq=False)

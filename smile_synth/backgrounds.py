@@ -114,7 +114,8 @@ def pink_noise(height: int, width: int, exponent: float, *, rng: np.random.Gener
     planes = np.fft.irfft2(spectrum, s=(rows, columns), axes=(1, 2))[:, :height, :width]
     planes *= (np.float32(45.0) / planes.std(axis=(1, 2), keepdims=True)) * _CHANNEL_STRENGTH
     mixed = np.einsum("oc,chw->hwo", _TO_RGB, planes) + rng.uniform(80, 175, 3).astype(np.float32)
-    return np.clip(mixed, 0, 255).astype(np.uint8)
+    pixels: Pixels = np.clip(mixed, 0, 255).astype(np.uint8)
+    return pixels
 
 
 # One plane of brightness and two of colour opponents (red-green, blue-yellow), the latter weaker.

@@ -26,6 +26,7 @@ AFFINE_RATE = 0.02
 PERSPECTIVE_RATE = 0.04
 SHAKE_SIDE = 0.012
 SHAKE_RAD = math.radians(0.8)
+SHAKE_FADING = (0.8, 0.5, 0.3, 0.1)
 SLOWEST_SHARE = 0.25
 FRAMES_AT_FULL_RATE = 16
 # A moving camera looks at an image this much larger than the canvas, so that mirrored borders are rarely seen.
@@ -133,8 +134,10 @@ def _rate(motion: CameraMotion, scale: float, rng: np.random.Generator) -> Matri
 
 def _shake(num_frames: int, strength: float, rng: np.random.Generator) -> Matrix:
     """Return a hand's jitter: an independent push in every frame, which fades over the next few."""
-    pushes_T3 = rng.standard_normal((num_frames + 3, 3))
-    jitter_T3 = sum(share * pushes_T3[3 - lag : num_frames + 3 - lag] for lag, share in enumerate((0.8, 0.5, 0.3, 0.1)))
+    pushes_T3 = rng.standard_normal((num_frames + len(SHAKE_FADING) - 1, 3))
+    jitter_T3, oldest = np.zeros((num_frames, 3)), len(SHAKE_FADING) - 1
+    for lag, share in enumerate(SHAKE_FADING):
+        jitter_T3 += share * pushes_T3[oldest - lag : num_frames + oldest - lag]
     flow_T33 = np.zeros((num_frames, 3, 3))
     flow_T33[:, :2, 2] = jitter_T3[:, :2] * (SHAKE_SIDE * strength)
     angle_T = jitter_T3[:, 2] * (SHAKE_RAD * strength)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import cv2
 import numpy as np
@@ -127,5 +127,6 @@ def _grid(height: int, width: int) -> tuple[Field, Field]:
     return np.arange(width, dtype=np.float32)[None, :], np.arange(height, dtype=np.float32)[:, None]
 
 
-def _to_bytes(values: Field) -> Pixels:
-    return np.clip(values, 0, 255).astype(np.uint8)
+def _to_bytes(values: npt.NDArray[np.floating[Any]]) -> Pixels:
+    pixels: Pixels = np.clip(values, 0, 255).astype(np.uint8)
+    return pixels

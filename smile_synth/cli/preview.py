@@ -1,0 +1,168 @@
+"""``smile-synth preview``: look at clips of a recipe, a store or a generator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from smile_synth.errors import RecipeError, StoreError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from smile_synth.dataset import Dataset
+    from smile_synth.generator import LabelSpec
+
+MAX_LABELS_IN_CAPTION = 4
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+    app.command("preview")(preview)
+
+
+def preview(
+    source: str = typer.Argument(help="A recipe (name or file), a store, or a generator."),
+    out: Path = typer.Option(
+        Path("preview.png"), "--out", "-o", help="Picture: .png or .jpg; animation: .gif, .webp, .mp4."
+    ),
+    clip: int | None = typer.Option(None, "--clip", min=0, help="First clip to show; without --clips, only this one."),
+    clips: int | None = typer.Option(None, "--clips", min=1, max=64, help="How many clips to show; 4 unless told."),
+    columns: int = typer.Option(8, "--columns", min=1, max=64, help="Frames of a clip in a picture."),
+    boxes: bool = typer.Option(False, "--boxes", help="Draw the box of every object."),
+    paths: bool = typer.Option(False, "--paths", help="Draw the way of every object up to the frame."),
+    fps: float = typer.Option(12.5, "--fps", min=0.5, max=100, help="Frames a second of an animation."),
+    seed: int | None = typer.Option(None, "--seed", min=0, help="Seed, instead of the recipe's."),
+    overrides: list[str] = typer.Option(
+        [], "--set", help="Change a value: key.sub=value of a recipe, or a parameter of a generator."
+    ),
+) -> None:
+    """Draw clips as one picture (a row per clip, a column per frame) or as an animation.
+
+    Nothing but the clips asked for is sampled, so this is the quick way to repeat one clip that failed.
+
+    [bold]Examples:[/bold]
+
+    \b
+    smile-synth preview demo -o demo.png
+    smile-synth preview demo --clip 17 --debug
+    smile-synth preview data/demo.zarr --clips 9 --boxes --paths -o demo.webp
+    smile-synth preview shapes --set level=textured -o shapes.gif
+    """
+    from smile_synth.preview import STILL_SUFFIXES, animation, check_suffix, contact_sheet, save_animation
+
+    check_suffix(out)
+    count = clips or (4 if clip is None else 1)
+    shown = _load(source, clip or 0, count, seed, overrides)
+    marks: dict[str, Any] = {"boxes_BKT4": shown.boxes_BKT4, "show_boxes": boxes, "show_paths": paths}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if out.suffix.lower() in STILL_SUFFIXES:
+        contact_sheet(shown.frames_BTHWC, captions=shown.captions, columns=columns, **marks).save(out)
+    else:
+        save_animation(animation(shown.frames_BTHWC, **marks), out, frames_per_second=fps)
+    for caption in shown.captions:
+        typer.echo(caption)
+    typer.echo(f"wrote {out} ({out.stat().st_size / 1024:.0f} KiB)")
+    typer.echo(f"next: {shown.next_command}")
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """Clips to show, with what to write above each."""
+
+    frames_BTHWC: npt.NDArray[np.uint8]
+    boxes_BKT4: npt.NDArray[np.float32]
+    captions: list[str]
+    next_command: str
+
+
+def _load(source: str, first: int, count: int, seed: int | None, overrides: list[str]) -> _Shown:
+    if (Path(source) / "zarr.json").is_file():
+        if overrides or seed is not None:
+            raise StoreError(f"{source} is a store, already rendered; --set and --seed go with a recipe or generator")
+        return _from_store(Path(source), first, count)
+    from smile_synth.recipe import apply_override, bundled_recipes, load_recipe, parse_recipe
+
+    if source in bundled_recipes() or source.endswith((".yaml", ".yml")) or Path(source).is_dir():
+        recipe = load_recipe(source, overrides if seed is None else [*overrides, f"seed={seed}"])
+        next_command = f"smile-synth render {source} --out data/{Path(source).stem}.zarr"
+    else:
+        values: dict[str, Any] = {"seed": seed or 0, "dataset": {"generator": source, "clips": first + count}}
+        for override in overrides:
+            apply_override(values, f"dataset.params.{override}")
+        recipe = parse_recipe(values, folder=Path.cwd(), origin=f"for generator {source}")
+        next_command = f"smile-synth generators show {source}"
+    return _from_dataset(recipe.build_dataset(), first, count, next_command)
+
+
+def _from_dataset(dataset: Dataset, first: int, count: int, next_command: str) -> _Shown:
+    import numpy as np
+
+    from smile_synth.render import render
+
+    clips = _range_of_clips(first, count, len(dataset))
+    frames, captions = [], []
+    boxes = np.full((len(clips), dataset.max_objects, dataset.canvas.num_frames, 4), np.nan, np.float32)
+    for row, clip in enumerate(clips):
+        scene = dataset.sample(clip)
+        rendered = render(scene)
+        frames.append(rendered.frames_THWC)
+        boxes[row, : len(scene.layers)] = rendered.boxes_KT4
+        family = scene.generator or dataset.params.generator
+        captions.append(_caption(clip, family, len(scene.layers), scene.labels, dataset.label_specs))
+    return _Shown(np.stack(frames), boxes, captions, next_command)
+
+
+def _from_store(path: Path, first: int, count: int) -> _Shown:
+    import numpy as np
+
+    from smile_synth.store import Store
+
+    store = Store.open(path)
+    clips = _range_of_clips(first, count, store.num_clips)
+    objects_BK, families_B = store.column("object")[clips], store.column("generator")[clips]
+    boxes_BKT4 = store.column("boxes")[clips]
+    labels = {name: store.column(f"labels/{name}")[clips] for name in store.label_specs}
+    captions = [
+        _caption(
+            clip,
+            store.generators[int(families_B[row])],
+            int(np.isfinite(boxes_BKT4[row]).all(-1).any(-1).sum()) if objects_BK.size else 0,
+            {name: values[row] for name, values in labels.items()},
+            store.label_specs,
+        )
+        for row, clip in enumerate(clips)
+    ]
+    return _Shown(store.read_frames(clips), boxes_BKT4, captions, f"smile-synth report {path} -o report.html")
+
+
+def _range_of_clips(first: int, count: int, num_clips: int) -> list[int]:
+    if first >= num_clips:
+        raise RecipeError(f"--clip must be 0 to {num_clips - 1}, got {first}")
+    return list(range(first, min(first + count, num_clips)))
+
+
+def _caption(
+    clip: int, family: str, num_objects: int, labels: Mapping[str, Any], specs: Mapping[str, LabelSpec]
+) -> str:
+    """Return ``clip 3 · cutouts · 2 objects · direction right`` with a few of the labels."""
+    parts = [f"clip {clip}", family, f"{num_objects} object{'' if num_objects == 1 else 's'}"]
+    for name, spec in specs.items():
+        if name == "num_objects":
+            continue
+        value = labels[name]
+        if spec.per == "object":
+            if num_objects != 1:
+                continue
+            value = value[0]
+        if spec.kind == "class":
+            if int(value) >= 0:
+                parts.append(f"{name} {spec.classes[int(value)]}")
+        elif value == value:
+            parts.append(f"{name} {float(value):.3g} {spec.unit}".rstrip())
+    return " · ".join(parts[: 3 + MAX_LABELS_IN_CAPTION])
