@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ from smile_synth.grid import TokenGrid
 from smile_synth.metrics import Row
 
 Image_HWC = npt.NDArray[np.uint8]
+Value = TypeVar("Value", bound=np.generic)
 
 HIDDEN_GREY = 128
 SMOOTHING_SHARE = 50
@@ -37,19 +39,19 @@ def mask_picture(
     hidden = _on_pixels(is_masked_N, grid)[..., None]
     seen = np.where(hidden, np.uint8(HIDDEN_GREY), first_frames)
     largest = float(error_N[is_masked_N].max()) if is_masked_N.any() else 0.0
-    heat = _hot(_on_pixels(error_N, grid) / max(largest, 1e-12))
+    heat = _hot(_on_pixels(error_N / max(largest, 1e-12), grid))
     errors = np.where(hidden, heat, first_frames // 4)
     rows = [np.concatenate(list(row), axis=1) for row in (first_frames, seen, errors)]
     return np.ascontiguousarray(np.concatenate(rows, axis=0).astype(np.uint8))
 
 
-def _on_pixels(values_N: npt.NDArray[np.generic], grid: TokenGrid) -> npt.NDArray[np.generic]:
+def _on_pixels(values_N: npt.NDArray[Value], grid: TokenGrid) -> npt.NDArray[Value]:
     on_grid = values_N.reshape(grid.tubelets, grid.rows, grid.columns)
     return on_grid.repeat(grid.patch_size, axis=1).repeat(grid.patch_size, axis=2)
 
 
-def _hot(share_THW: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:
-    share = np.clip(share_THW.astype(np.float32), 0, 1)[..., None]
+def _hot(share_THW: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    share = np.clip(share_THW, 0, 1)[..., None]
     ramp = np.clip(share * 3 - np.array([0, 1, 2], np.float32) + np.array([0.3, 0, 0], np.float32), 0, 1)
     return (255 * ramp).astype(np.uint8)
 

@@ -114,7 +114,6 @@ class Watch:
     ) -> None:
         self._job, self._learner, self._log, self._view = job, learner, log, view
         self.first_ranks = first_ranks
-        self._looked_at = -1
 
     def show(self, row: dict[str, Any], stage: Stage, clips: Clips, seconds_left: float) -> None:
         """Write and show a row of metrics, and look at features and pictures where it is time to."""
@@ -127,14 +126,14 @@ class Watch:
                 row.update(self._features(look))
             if wants_picture and self._log is not None:
                 self._picture(look, step)
-        self._looked_at = step
         if self._log is not None:
             self._log.write(row)
             self._view.update(row, seconds_left)
 
     def _is_time(self, step: int, every: int) -> bool:
-        """Tell whether a multiple of ``every``, or the first look at all, lies since the last look."""
-        return self._looked_at < 0 or step // every > self._looked_at // every
+        """Tell whether this is the first line of metrics, or a multiple of ``every`` lies since the line before."""
+        before = step - self._job.params.watch.every_steps
+        return before <= 0 or step // every > before // every
 
     def _features(self, look: Look) -> dict[str, float]:
         row = {}
