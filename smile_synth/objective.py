@@ -93,7 +93,7 @@ class Objective(nn.Module):
         expected = (*masked_BM.shape, self.prediction_dim)
         if prediction_BMD.shape != expected:
             raise ModelError(f"predictions must be {expected}, got {tuple(prediction_BMD.shape)}")
-        predicted = prediction_BMD.float().split([self.feature_dim, self.pixel_dim], dim=2)
+        predicted = torch.split(prediction_BMD.float(), [self.feature_dim, self.pixel_dim], dim=2)
         losses: dict[str, Tensor] = {}
         if targets.features_BND is not None:
             target = _pick(targets.features_BND, masked_BM)

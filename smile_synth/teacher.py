@@ -95,7 +95,7 @@ class Teacher(nn.Module):
         maps = self.backbone(self._prepare(seen.flatten(0, 1)))
         if maps.shape[2:] != (self.grid.rows, self.grid.columns):
             maps = _resize(maps, (self.grid.rows, self.grid.columns))
-        tokens = maps.flatten(2).transpose(1, 2).unflatten(0, (len(frames_BTHWC), self.grid.tubelets, -1))
+        tokens = torch.unflatten(maps.flatten(2).transpose(1, 2), 0, (len(frames_BTHWC), self.grid.tubelets, -1))
         return tokens.mean(dim=2).flatten(1, 2)
 
     def _choose(self, frames_BTHWC: Tensor) -> Tensor:

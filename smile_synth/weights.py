@@ -19,8 +19,15 @@ from torch import Tensor
 from smile_synth.errors import WeightsError
 
 # What published checkpoints carry beside tensors: settings of the run, as plain data.
-_DATA_TYPES: list[Any] = [argparse.Namespace, pathlib.PosixPath, pathlib.PurePosixPath, np.dtype, np.ndarray]
-_DATA_TYPES += [np._core.multiarray.scalar, np.dtypes.Float64DType, np.dtypes.Float32DType, np.dtypes.Int64DType]
+_NUMPY_SCALAR = np.float64(0).__reduce__()[0]
+_DATA_TYPES: list[Any] = [
+    argparse.Namespace,
+    pathlib.PosixPath,
+    np.dtype,
+    *(type(np.dtype(kind)) for kind in ("bool", "int32", "int64", "float32", "float64")),
+    _NUMPY_SCALAR,
+    (_NUMPY_SCALAR, "numpy.core.multiarray.scalar"),  # its name before numpy 2
+]
 _PREFIXES = ("module.", "_orig_mod.")
 
 
@@ -118,8 +125,9 @@ def _read_torchscript(path: Path) -> dict[str, Tensor]:
     with warnings.catch_warnings():
         # TorchScript is deprecated; OpenAI's archives will stay what they are.
         warnings.simplefilter("ignore", DeprecationWarning)
-        module = torch.jit.load(str(path), map_location="cpu")
-    return dict(module.state_dict())
+        load: Any = torch.jit.load
+        weights: dict[str, Tensor] = dict(load(str(path), map_location="cpu").state_dict())
+    return weights
 
 
 def _bare(name: str) -> str:

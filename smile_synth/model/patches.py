@@ -48,9 +48,10 @@ def check_video(video_BCTHW: Tensor, grid: TokenGrid) -> None:
 def patch_view(video_BCTHW: Tensor, grid: TokenGrid) -> Tensor:
     """Return the video as (B, tubelets, rows, columns, C, frames, y, x) without copying it."""
     size = grid.patch_size
-    cut = video_BCTHW.unflatten(4, (grid.columns, size)).unflatten(3, (grid.rows, size))
-    cut = cut.unflatten(2, (grid.tubelets, grid.tubelet_size))
-    return cut.permute(0, 2, 4, 6, 1, 3, 5, 7)
+    cut = torch.unflatten(video_BCTHW, 4, (grid.columns, size))
+    cut = torch.unflatten(cut, 3, (grid.rows, size))
+    cut = torch.unflatten(cut, 2, (grid.tubelets, grid.tubelet_size))
+    return torch.permute(cut, (0, 2, 4, 6, 1, 3, 5, 7))
 
 
 def patchify(frames_BTHWC: Tensor, grid: TokenGrid) -> Tensor:

@@ -227,7 +227,7 @@ def split_tokens(is_masked_BN: Tensor, grid: TokenGrid, num_masked: int | None =
     if num_masked is None:
         num_masked = _common_count(is_masked_BN)
     order = is_masked_BN.to(torch.uint8).argsort(dim=1, stable=True)
-    visible, masked = order.split([grid.num_tokens - num_masked, num_masked], dim=1)
+    visible, masked = torch.split(order, [grid.num_tokens - num_masked, num_masked], dim=1)
     return visible, masked
 
 
@@ -242,7 +242,7 @@ def run_blocks(blocks: Sequence[nn.Module] | nn.ModuleList, tokens_BND: Tensor, 
 
 
 def _common_count(is_masked_BN: Tensor) -> int:
-    counts = is_masked_BN.sum(dim=1).unique().tolist()
+    counts = sorted(set(is_masked_BN.sum(dim=1).tolist()))
     if len(counts) != 1 or not 0 < counts[0] < is_masked_BN.shape[1]:
         raise ModelError(
             f"every mask must hide the same number of tokens, between 1 and {is_masked_BN.shape[1] - 1}, "
