@@ -86,9 +86,12 @@ def write_text(path: Path, text: str) -> None:
         draft.replace(path)
     except OSError as error:
         draft.unlink(missing_ok=True)
-        raise ReportError(
-            f"{path} cannot be written: {error.strerror or error}; give another place with --out"
-        ) from None
+        raise _not_writable(path, error) from None
+
+
+def _not_writable(path: Path, error: OSError) -> ReportError:
+    reason = error.strerror or error
+    return ReportError(f"the report cannot be written to {path}: {reason}; give another place with --out")
 
 
 def take_pictures(store: Store, report: Report, *, film_side_px: int) -> PagePictures:
