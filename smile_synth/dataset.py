@@ -9,12 +9,13 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from smile_synth.assets import Assets, AssetsParams
+from smile_synth.deadline import deadline
 from smile_synth.errors import GeneratorError, RecipeError, SmileSynthError
 from smile_synth.generator import Generator, GeneratorContext, LabelSpec
 from smile_synth.params import StrictParams, first_problem
 from smile_synth.randomness import clip_rng
 from smile_synth.registry import find
-from smile_synth.scene import Canvas, Scene
+from smile_synth.scene import NO_ASSET, Canvas, Scene
 
 
 class CanvasParams(StrictParams):
@@ -39,6 +40,9 @@ class DatasetParams(StrictParams):
     canvas: CanvasParams = Field(CanvasParams(), description="size of every clip")
     generator: str = Field("cutouts", description="name, package.module:Class, or file.py:Class beside the recipe")
     params: dict[str, Any] = Field(default_factory=dict, description="the generator's own parameters")
+    clip_timeout_s: float = Field(
+        60.0, gt=0, le=86400, description="seconds after which sampling a clip is taken to hang, and ends the render"
+    )
     assets: AssetsParams = Field(AssetsParams(), description="where backgrounds and objects come from")
     store: StoreParams = Field(StoreParams(), description="layout of the store")
 
@@ -89,10 +93,11 @@ class Dataset:
         if not 0 <= clip < len(self):
             raise RecipeError(f"clip must be 0 to {len(self) - 1}, got {clip}")
         try:
-            scene = self.generator.sample(rng=clip_rng(self.seed, clip))
+            with deadline(self.params.clip_timeout_s):
+                scene = self.generator.sample(rng=clip_rng(self.seed, clip))
         except SmileSynthError as error:
             raise self._failure(clip, str(error)) from error
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise self._failure(clip, f"{type(error).__name__}: {error}") from error
         self._check(scene, clip)
         return scene
@@ -109,6 +114,13 @@ class Dataset:
             raise self._failure(
                 clip, f"labels must be {sorted(self.label_specs)} as declared, got {sorted(scene.labels)}"
             )
+        for name, spec in self.label_specs.items():
+            problem = spec.problem_with(scene.labels[name], len(scene.layers))
+            if problem:
+                raise self._failure(clip, f"label {name!r} {problem}")
+        for asset_id in (scene.background_id, *(layer.object_id for layer in scene.layers)):
+            if not NO_ASSET <= asset_id < len(self.assets):
+                raise self._failure(clip, f"asset {asset_id} does not exist; the table has {len(self.assets)} rows")
 
     def _failure(self, clip: int, reason: str) -> GeneratorError:
         return GeneratorError(

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
 
@@ -41,6 +41,27 @@ class LabelSpec:
             raise GeneratorError(
                 f"a label of kind 'class' names its classes and a number names none, got {self.kind!r}, {self.classes}"
             )
+
+    def problem_with(self, value: object, num_objects: int) -> str:
+        """Return what is wrong with a scene's value of this label, or an empty string.
+
+        Args:
+            value: what the scene says.
+            num_objects: layers of the scene.
+        """
+        given = np.asarray(value)
+        expected = (num_objects,) if self.per == "object" else ()
+        if given.shape != expected:
+            kind = f"one value for each of its {num_objects} objects" if self.per == "object" else "one value"
+            return f"must have {kind}, got shape {given.shape}"
+        if self.kind == "class":
+            if given.size and given.dtype.kind not in "iu":
+                return f"must be whole numbers, got {given.dtype}"
+            if ((given < -1) | (given >= len(self.classes))).any():
+                return f"must be -1 to {len(self.classes) - 1}, the numbers of its classes, got {given.tolist()}"
+        elif given.size and (given.dtype.kind not in "iuf" or np.isinf(given).any()):
+            return f"must be finite, or NaN where it is undefined, got {given.tolist()}"
+        return ""
 
 
 @dataclass(frozen=True)
@@ -79,6 +100,11 @@ class Generator(ABC, Generic[ParamsT]):
     def label_specs(self) -> Mapping[str, LabelSpec]:
         """Labels that every scene of this generator carries, by name."""
         return {}
+
+    @property
+    def parts(self) -> tuple[Generator[Any], ...]:
+        """Generators that this one draws scenes from; their code counts as part of its own."""
+        return ()
 
     @abstractmethod
     def sample(self, *, rng: np.random.Generator) -> Scene:

@@ -9,7 +9,7 @@ import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -76,23 +76,29 @@ def list_generators() -> tuple[FoundGenerator, ...]:
     return tuple(_describe(point, is_duplicate=names.count(point.name) > 1) for point in points)
 
 
-def code_digest(classes: Iterable[type]) -> str:
-    """Return a digest of the code that generators are written in.
+def code_digest(generator: Generator[Any]) -> str:
+    """Return a digest of the code that a generator and its parts are written in.
 
     Args:
-        classes: generator classes.
+        generator: a built one, which knows its parts.
 
     Returns:
         BLAKE2b-128 in hexadecimal over the files that they stand in; inside a package, also all modules beside and
         below.
     """
-    files = sorted({file for cls in classes for file in _source_files(Path(inspect.getfile(cls)))})
+    files = sorted({file for cls in _classes(generator) for file in _source_files(Path(inspect.getfile(cls)))})
     state = hashlib.blake2b(digest_size=16)
     for file in files:
         content = file.read_bytes()
         state.update(f"{file.name}/{len(content)}/".encode())
         state.update(content)
     return state.hexdigest()
+
+
+def _classes(generator: Generator[Any]) -> Iterator[type]:
+    yield type(generator)
+    for part in generator.parts:
+        yield from _classes(part)
 
 
 def _source_files(file: Path) -> set[Path]:

@@ -7,11 +7,14 @@ import sys
 from collections.abc import Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from smile_synth.errors import GeneratorError
+from smile_synth.generator import Generator
 from smile_synth.registry import GROUP, code_digest, find, list_generators
+from smile_synth.testing import Subject
 
 PLUGIN = """
 import numpy as np
@@ -42,6 +45,10 @@ class Unfinished(Generator):
 class Shapeless(Plain):
     Params = None
 """
+
+
+def build(cls: type[Generator[Any]]) -> Generator[Any]:
+    return Subject(cls).build()
 
 
 @pytest.fixture
@@ -91,10 +98,10 @@ def test_a_file_is_found_from_the_recipes_folder_and_loaded_once(tmp_path: Path)
 def test_a_changed_file_is_loaded_again(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(PLUGIN)
     first = find("mine.py:Plain", tmp_path)
-    before = code_digest([first])
+    before = code_digest(build(first))
     (tmp_path / "mine.py").write_text(PLUGIN + "\n# changed\n")
     assert find("mine.py:Plain", tmp_path) is not first
-    assert code_digest([find("mine.py:Plain", tmp_path)]) != before
+    assert code_digest(build(find("mine.py:Plain", tmp_path))) != before
 
 
 def test_an_installed_package_is_found_by_its_name_and_as_module(install: object) -> None:
@@ -156,6 +163,6 @@ def test_the_digest_of_a_packages_code_covers_the_modules_beside_it(tmp_path: Pa
     (package / "plain.py").write_text(PLUGIN)
     (package / "palette.py").write_text("RED = 1")
     install("many_clips_meta", "", "many = many_clips:Plain")  # type: ignore[operator]
-    before = code_digest([find("many", tmp_path)])
+    before = code_digest(build(find("many", tmp_path)))
     (package / "palette.py").write_text("RED = 2")
-    assert code_digest([find("many", tmp_path)]) != before
+    assert code_digest(build(find("many", tmp_path))) != before

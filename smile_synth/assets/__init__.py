@@ -193,6 +193,10 @@ class Assets:
         """
         return cls(_backgrounds(params, folder), _objects(params, folder))
 
+    def __len__(self) -> int:
+        """Return the number of rows of the asset table."""
+        return len(self._background_assets) + len(self._object_assets)
+
     @cached_property
     def rows(self) -> tuple[AssetRow, ...]:
         """The asset table; made on first use, because digests read every file once.
