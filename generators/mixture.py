@@ -56,6 +56,11 @@ class Mixture(Generator[MixtureParams]):
         return tuple(self._parts)
 
     @property
+    def parts(self) -> tuple[Generator[Any], ...]:
+        """The parts."""
+        return tuple(self._parts.values())
+
+    @property
     def max_objects(self) -> int:
         """Most objects of any part."""
         return max(part.max_objects for part in self._parts.values())

@@ -53,6 +53,11 @@ class Stack(Generator[StackParams]):
         self._specs = join_specs({f"{i}": piece.label_specs for i, piece in enumerate(self._pieces)})
 
     @property
+    def parts(self) -> tuple[Generator[Any], ...]:
+        """The pieces."""
+        return tuple(self._pieces)
+
+    @property
     def max_objects(self) -> int:
         """Objects of all pieces together."""
         return sum(piece.max_objects for piece in self._pieces)
