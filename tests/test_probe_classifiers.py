@@ -60,9 +60,7 @@ def test_probabilities_sum_to_one_and_scale_of_a_feature_does_not_matter(name: s
 
 
 def test_strength_is_chosen_on_the_validation_part_and_reported() -> None:
-    fitted = fit_linear(
-        blobs(40, 3, seed=1, spread=2.0), LinearParams(), share=0.25, rng=np.random.default_rng(0)
-    )
+    fitted = fit_linear(blobs(40, 3, seed=1, spread=2.0), LinearParams(), share=0.25, rng=np.random.default_rng(0))
     assert fitted.chosen["strength"] in LinearParams().strengths
     assert 0 <= fitted.validation_accuracy <= 1
 
@@ -85,9 +83,7 @@ def test_views_of_a_clip_are_averaged() -> None:
     share=st.floats(0.05, 0.85),
     seed=st.integers(0, 1000),
 )
-def test_held_out_splits_every_class_and_never_a_group(
-    counts: list[int], views: int, share: float, seed: int
-) -> None:
+def test_held_out_splits_every_class_and_never_a_group(counts: list[int], views: int, share: float, seed: int) -> None:
     labels = np.repeat(np.repeat(np.arange(len(counts)), counts), views)
     groups = np.repeat(np.arange(sum(counts)), views)
     is_held = held_out(labels, groups, share=share, rng=np.random.default_rng(seed))

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from smile_synth.probe.classifiers import Examples, Fitted, Probabilities, group_accuracy, held_out
+from smile_synth.probe.classifiers import Examples, Fitted, Probabilities, group_accuracy, group_loss, held_out
 from smile_synth.probe.params import AttentiveParams
 
 CHANNELS_PER_HEAD = 64
@@ -79,12 +79,12 @@ def fit_attentive(
         is_held_out = held_out(train.labels, train.groups, share=share, rng=rng)
         rows, held_rows = np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)
         choose_part = replace(train, features=held_rows, labels=train.labels[held_rows], groups=train.groups[held_rows])
-        accuracies = []
+        answers = []
         for decay in decays:
             model = _train(train, rows, params, decay, rng, device, advance)
-            answers = _probabilities(model, train.features, held_rows, params.batch_size, device)
-            accuracies.append(group_accuracy(answers, choose_part))
-        chosen, validation = decays[int(np.argmax(accuracies))], max(accuracies)
+            answers.append(_probabilities(model, train.features, held_rows, params.batch_size, device))
+        best = int(np.argmin([group_loss(answer, choose_part) for answer in answers]))
+        chosen, validation = decays[best], group_accuracy(answers[best], choose_part)
     model = _train(train, np.arange(len(train.labels)), params, chosen, rng, device, advance)
 
     def probabilities(tokens: npt.NDArray[Any]) -> Probabilities:

@@ -21,6 +21,7 @@ from smile_synth.store import Store, render_store
 Part = Literal["train", "test"]
 PARTS: tuple[Part, Part] = ("train", "test")
 NO_ASSET = -1
+CLIPS_WORTH_PROCESSES = 2048
 
 
 class Clips(Protocol):
@@ -128,6 +129,8 @@ def cached_store(dataset: Dataset, name: str, folder: Path, *, workers: int) -> 
     images = [row.digest for row in dataset.assets.rows]
     path = folder / f"{name}-{digest_of([recipe, images, __version__])}.zarr"
     folder.mkdir(parents=True, exist_ok=True)
+    # A few clips are rendered before new processes have started.
+    workers = workers if len(dataset) >= CLIPS_WORTH_PROCESSES else 0
     return render_store(dataset, path, recipe=recipe, workers=workers, label=f"render {name}")
 
 

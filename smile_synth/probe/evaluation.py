@@ -50,6 +50,7 @@ class ProbePlace:
         device: where networks and attentive pooling run.
         workers: processes that render clips, threads that decode videos.
         pretraining_assets: digest -> name of the images that the model was pretrained on, as far as known.
+        notes: what a reader must know beside the figures.
     """
 
     features: Path
@@ -58,6 +59,7 @@ class ProbePlace:
     device: torch.device
     workers: int = 2
     pretraining_assets: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +122,7 @@ def probe_features(
     return ProbeResults(
         checkpoint=checkpoint,
         questions=tuple(questions),
-        notes=tuple(notes),
+        notes=(*place.notes, *notes),
         seconds=time.monotonic() - began_s,
         params=params.model_dump(mode="json"),
     )

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+from typing import Any, Protocol
+
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 from torch.nn import functional
 
 from smile_synth.probe.features import Features

@@ -84,7 +84,7 @@ class LinearParams(StrictParams):
     """Logistic regression on standardised features."""
 
     strengths: tuple[float, ...] = Field(
-        (1e-4, 1e-3, 1e-2, 1e-1, 1.0),
+        (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0),
         min_length=1,
         description="inverse regularisations (scikit-learn's C) to choose from, on the validation part",
     )

@@ -1,0 +1,97 @@
+"""``smile-synth probe``: a trained model in, a table of what its frozen features know out."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from smile_synth.probe.subject import Subject
+    from smile_synth.recipe import Recipe
+
+DEFAULT_RECIPE = "probe-motion"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+    app.command("probe")(probe)
+
+
+def probe(
+    model: Annotated[
+        Path, typer.Argument(help="Run folder, checkpoint, published VideoMAE file, or Hugging Face folder.")
+    ],
+    recipe: Annotated[
+        str | None, typer.Option(help="Recipe with a probe section.  [default: the run's own, or probe-motion]")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for results.  [default: MODEL/probe]")] = None,
+    clips: Annotated[
+        Path | None, typer.Option(help="Folder of rendered clips; several models can share it.  [default: OUT/clips]")
+    ] = None,
+    data: Annotated[
+        list[Path] | None, typer.Option("--data", "-d", help="Store it was pretrained on, to check for shared images.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes and threads.  [default: one a core]")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="key.sub=value over the recipe; repeatable.")] = None,
+) -> None:
+    """Ask frozen features what pretraining taught them, beside the same network untrained.
+
+    Clips and features are kept; after Ctrl-C the same command goes on.
+
+    \b
+    Examples:
+      smile-synth probe runs/first
+      smile-synth probe runs/first --recipe probe-full --clips cache/clips
+      smile-synth probe runs/first --recipe probe-motion --set probe.train_clips=2048
+      smile-synth probe vit_b_k400_pretrain.pth --recipe probe-full --device cuda
+      smile-synth probe runs/first --recipe probe-videos --set probe.questions.0.videos.train=VIDEOS/train \\
+        --set probe.questions.0.videos.test=VIDEOS/test
+    """
+    from smile_synth.cli.render import num_cores
+    from smile_synth.distributed import pick_device
+    from smile_synth.probe.evaluation import ProbePlace, probe_features
+    from smile_synth.probe.files import write_results
+    from smile_synth.probe.subject import extractors_of, open_subject, pretraining_assets
+    from smile_synth.store import Store
+
+    where = pick_device(device)
+    subject = open_subject(model, where)
+    chosen = choose_recipe(recipe, subject, set_ or [])
+    params = chosen.section("probe")
+    folder = out or subject.out
+    known, note = pretraining_assets(subject, [Store.open(path) for path in data or []])
+    place = ProbePlace(
+        features=folder / "features",
+        clips=clips or folder / "clips",
+        recipe_folder=chosen.folder,
+        device=where,
+        workers=workers or num_cores(),
+        pretraining_assets=known,
+        notes=(note,) if note and params.sources else (),
+    )
+    canvas = params.canvas or subject.canvas
+    results = probe_features(extractors_of(subject, params), params, canvas, place, checkpoint=str(model))
+    files = write_results(results, folder)
+    typer.echo(results.table())
+    typer.echo(f"\nTable {files[0]}, figures {files[1]}, confusion matrices {folder}/confusion-*.png")
+    typer.echo(f"Ask more: {shlex.join(['smile-synth', 'probe', str(model), '--recipe', 'probe-full'])}")
+
+
+def choose_recipe(name: str | None, subject: Subject, overrides: list[str]) -> Recipe:
+    """Return the recipe to probe by: the named one, the run's own, or the bundled quick one.
+
+    Raises:
+        RecipeError: there is no such recipe, or it has no probe section.
+    """
+    from smile_synth.recipe import load_recipe
+    from smile_synth.run_folder import RunFolder
+
+    if name is not None:
+        return load_recipe(name, overrides)
+    if subject.run is not None and subject.recipe is not None and subject.recipe.probe is not None:
+        return load_recipe(RunFolder(subject.run).recipe, overrides)
+    return load_recipe(DEFAULT_RECIPE, overrides)

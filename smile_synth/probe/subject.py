@@ -1,0 +1,155 @@
+"""What is probed: a run of ours, a published file or a Hugging Face folder, with what stands beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from smile_synth.dataset import CanvasParams, Dataset
+from smile_synth.encoder import FrozenEncoder, load_encoder, random_like
+from smile_synth.errors import AssetError, ProbeError
+from smile_synth.grid import TokenGrid
+from smile_synth.pretrain_params import TeacherParams
+from smile_synth.probe.extractors import DifferenceExtractor, NetworkExtractor
+from smile_synth.probe.features import Extractor
+from smile_synth.probe.params import ProbeParams
+from smile_synth.probe.results import TRAINED, UNTRAINED
+from smile_synth.recipe import Recipe, load_recipe
+from smile_synth.run_folder import RunFolder
+from smile_synth.store import Store
+from smile_synth.teacher import build_teacher
+
+OFFLINE_TEACHER = TeacherParams(library="efficientnet_lite0")
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A frozen encoder and where it comes from.
+
+    Args:
+        path: as the user named it.
+        encoder: frozen, on its device.
+        run: folder of the run that it comes from, None where there is none.
+        recipe: of that run.
+        device: where networks run.
+    """
+
+    path: Path
+    encoder: FrozenEncoder
+    run: Path | None
+    recipe: Recipe | None
+    device: torch.device
+
+    @property
+    def grid(self) -> TokenGrid:
+        """Tokens of a clip."""
+        return self.encoder.shape.grid
+
+    @property
+    def canvas(self) -> CanvasParams:
+        """Size of the clips that the encoder takes."""
+        canvas = self.grid.canvas
+        return CanvasParams(height=canvas.height, width=canvas.width, frames=canvas.num_frames)
+
+    @property
+    def out(self) -> Path:
+        """Where results go unless the user says: inside a run, beside anything else."""
+        if self.run is not None and self.run == self.path:
+            return self.path / "probe"
+        return self.path.with_name(f"{self.path.name}-probe")
+
+    @property
+    def teacher(self) -> TeacherParams:
+        """The run's teacher; the offline one where it had none, or where there is no run."""
+        pretrain = self.recipe.pretrain if self.recipe is not None else None
+        return (pretrain.teacher_or_default if pretrain is not None else None) or OFFLINE_TEACHER
+
+
+def open_subject(path: Path, device: torch.device) -> Subject:
+    """Load what is to be probed.
+
+    Args:
+        path: a run folder or checkpoint of ours, an export, a published VideoMAE file, or a Hugging Face folder.
+        device: where networks run.
+
+    Raises:
+        ProbeError: there is nothing at the path, or the run has no checkpoint yet.
+        WeightsError: what is there is no encoder.
+    """
+    if not path.exists():
+        raise ProbeError(
+            f"there is nothing at {path}; name a run folder, a checkpoint, or a folder in Hugging Face's layout"
+        )
+    run = RunFolder(path)
+    if path.is_dir() and run.has_run and not run.checkpoints().latest.is_file():
+        raise ProbeError(
+            f"run {path} has no checkpoint yet ({run.checkpoints().latest} is missing); "
+            "train it, or wait for the first one"
+        )
+    folder = _run_of(path)
+    recipe = load_recipe(RunFolder(folder).recipe) if folder is not None else None
+    return Subject(path, load_encoder(path, device=device), folder, recipe, device)
+
+
+def _run_of(path: Path) -> Path | None:
+    """Return the folder of the run that a run folder, or a checkpoint inside one, belongs to."""
+    folders = (path, path.resolve().parent.parent)
+    return next((folder for folder in folders if RunFolder(folder).recipe.is_file()), None)
+
+
+def extractors_of(subject: Subject, params: ProbeParams) -> list[Extractor]:
+    """Return the trained encoder and the baselines that the parameters ask for.
+
+    Raises:
+        WeightsError: the teacher's weights are absent.
+    """
+    return [trained_extractor(subject.encoder, subject.device), *_baselines(subject, params)]
+
+
+def trained_extractor(encoder: FrozenEncoder, device: torch.device) -> NetworkExtractor:
+    """Return the features of a trained encoder."""
+    return NetworkExtractor(TRAINED, "trained student", encoder, device)
+
+
+def _baselines(subject: Subject, params: ProbeParams) -> Sequence[Extractor]:
+    made: list[Extractor] = []
+    if "untrained" in params.baselines:
+        twin = random_like(subject.encoder, seed=params.seed)
+        made.append(NetworkExtractor(UNTRAINED, "same network untrained", twin, subject.device))
+    if "differences" in params.baselines:
+        made.append(DifferenceExtractor())
+    if "teacher" in params.baselines:
+        made.append(_teacher(subject))
+    return made
+
+
+def _teacher(subject: Subject) -> NetworkExtractor:
+    params = subject.teacher
+    folder = subject.recipe.folder if subject.recipe is not None else None
+    teacher = build_teacher(params, subject.grid, folder=folder, device=subject.device)
+    return NetworkExtractor("teacher", f"mean of {params.model_name}", teacher, subject.device)
+
+
+def pretraining_assets(subject: Subject, stores: Sequence[Store]) -> tuple[dict[str, str], str]:
+    """Return the images that the model was pretrained on, digest -> name, and a note where they are not known.
+
+    Args:
+        subject: its run's recipe says what was rendered.
+        stores: what it was pretrained on, where the user names it; these count instead of the recipe.
+    """
+    if stores:
+        return {row.digest: row.name for store in stores for row in store.assets}, ""
+    dataset = subject.recipe.dataset if subject.recipe is not None else None
+    if subject.recipe is None or dataset is None:
+        return {}, "note: what the model was pretrained on is not known here, so shared images cannot be excluded"
+    try:
+        built = Dataset(dataset, seed=subject.recipe.seed, folder=subject.recipe.folder)
+        return {row.digest: row.name for row in built.assets.rows}, ""
+    except AssetError:
+        return {}, (
+            "note: the images of pretraining are not where the run's recipe says, so shared ones cannot be excluded; "
+            "name the store with --data"
+        )
