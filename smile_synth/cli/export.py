@@ -1,0 +1,62 @@
+"""``smile-synth export``: write a trained student in a form that others read."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+
+import typer
+
+
+class Format(StrEnum):
+    """Forms of an export."""
+
+    videomae = "videomae"
+    huggingface = "huggingface"
+    safetensors = "safetensors"
+
+
+_SUFFIXES = {Format.videomae: "videomae.pth", Format.huggingface: "huggingface", Format.safetensors: "safetensors"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+    app.command("export")(export)
+
+
+def export(
+    run: Path = typer.Argument(help="A run folder, or one checkpoint file of it."),
+    format: Format = typer.Option(Format.safetensors, "--format", "-f", help="What to write."),
+    out: Path | None = typer.Option(None, "--out", "-o", help="File or folder to write; beside the run unless told."),
+) -> None:
+    """Write a trained student for use elsewhere; a run's moving average of weights is taken where there is one.
+
+    [bold]videomae[/bold]: all weights, as a .pth file that VideoMAE's and SMILE's fine-tuning scripts load.
+    [bold]huggingface[/bold]: a folder that transformers.VideoMAEModel.from_pretrained loads.
+    [bold]safetensors[/bold]: the encoder alone, for smile_synth.load_encoder.
+
+    [bold]Examples:[/bold]
+
+    \b
+    smile-synth export runs/demo --format safetensors
+    smile-synth export runs/demo --format huggingface --out exports/demo-hf
+    smile-synth export runs/demo/checkpoints/latest.pt --format videomae -o demo.pth
+    """
+    from smile_synth.interop import export as write
+    from smile_synth.interop import read_student
+
+    stored = read_student(run)
+    name = run.stem if run.is_file() else run.resolve().name
+    target = out or run.resolve().parent / f"{name}.{_SUFFIXES[format]}"
+    files = write(stored, target, format.value)
+    for file in files:
+        typer.echo(f"wrote {file} ({file.stat().st_size / 2**20:.1f} MiB)")
+    typer.echo(f"next: {_next_step(format, target)}")
+
+
+def _next_step(format: Format, target: Path) -> str:
+    if format is Format.huggingface:
+        return f"transformers.VideoMAEModel.from_pretrained({str(target)!r})"
+    if format is Format.videomae:
+        return f"torch.load({str(target)!r}, weights_only=True)['model'], or smile_synth.load_encoder({str(target)!r})"
+    return f"smile_synth.load_encoder({str(target)!r})"
