@@ -1,0 +1,116 @@
+"""``smile-synth render``: a recipe in, a finished store out; run it again to go on."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from smile_synth.errors import StoreError
+
+if TYPE_CHECKING:
+    from smile_synth.dataset import Dataset
+    from smile_synth.recipe import Recipe
+    from smile_synth.store import Store
+    from smile_synth.store.writer import Engine
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+    app.command("render")(render)
+
+
+def render(
+    recipe: Annotated[str | None, typer.Argument(help="Bundled recipe or YAML file with a dataset section.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the store.")] = None,
+    workers: Annotated[int | None, typer.Option(min=0, help="Processes.  [default: one a core]")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed, instead of the recipe's.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="key.sub=value over the recipe; repeatable.")] = None,
+    shards: Annotated[str | None, typer.Option(help="Render only this part, such as 3/16; then --finish.")] = None,
+    finish: Annotated[bool, typer.Option("--finish", help="Check that all parts are there, and seal.")] = False,
+    engine: Annotated[str, typer.Option(help="processes, or ray: on the Ray cluster that is running.")] = "processes",
+    clip_limit: Annotated[float, typer.Option(min=0.1, help="Seconds after which a clip stops the rendering.")] = 120.0,
+) -> None:
+    """Render a recipe's clips into a store.
+
+    Killed or stopped at any moment, the same command goes on where it was.
+
+    \b
+    Examples:
+      smile-synth render demo --out clips.zarr
+      smile-synth render mine.yaml --out clips.zarr --workers 8 --set dataset.clips=100000
+      smile-synth render mine.yaml --out clips.zarr --shards 3/16    (one of 16 hosts or Slurm array jobs)
+      smile-synth render --finish --out clips.zarr                   (once all 16 are done)
+    """
+    if out is None:
+        raise typer.BadParameter("say where the store goes: --out STORE")
+    if finish:
+        _finish(recipe, out)
+        return
+    if recipe is None:
+        raise typer.BadParameter("say what to render: smile-synth render RECIPE --out STORE")
+    from smile_synth.recipe import load_recipe
+
+    overrides = [*(set_ or []), *([f"seed={seed}"] if seed is not None else [])]
+    loaded = load_recipe(recipe, overrides)
+    dataset = loaded.build_dataset()
+    chosen = _engine(engine, workers if workers is not None else num_cores(), clip_limit)
+    if shards is None:
+        _render_all(loaded, dataset, out, chosen)
+    else:
+        _render_part(loaded, dataset, out, chosen, shards)
+
+
+def num_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _engine(name: str, workers: int, clip_limit_s: float) -> Engine:
+    from smile_synth.store.writer import in_processes, in_this_process
+
+    if name != "processes":
+        raise StoreError(f"--engine is 'processes', got {name!r}")
+    return in_processes(workers, clip_limit_s) if workers else in_this_process
+
+
+def _render_all(recipe: Recipe, dataset: Dataset, out: Path, engine: Engine) -> None:
+    from smile_synth.store.writer import fill_store, finish_store
+
+    rendered = fill_store(dataset, out, recipe=recipe.resolved(), engine=engine)
+    store = finish_store(out)
+    if not rendered:
+        typer.echo(f"{out} was complete already.")
+    _show(store)
+
+
+def _render_part(recipe: Recipe, dataset: Dataset, out: Path, engine: Engine, shards: str) -> None:
+    from smile_synth.store.writer import ShardPart, fill_store
+
+    part = ShardPart.parse(shards)
+    clips = fill_store(dataset, out, recipe=recipe.resolved(), engine=engine, part=part)
+    typer.echo(f"Part {shards} of {out} is complete ({clips} clips rendered now).")
+    typer.echo(f"When all {part.count} parts are: smile-synth render --finish --out {out}")
+
+
+def _finish(recipe: str | None, out: Path) -> None:
+    from smile_synth.store.writer import finish_store
+
+    if recipe is not None:
+        raise typer.BadParameter("--finish takes no recipe: the store knows its own")
+    _show(finish_store(out))
+
+
+def _show(store: Store) -> None:
+    from smile_synth.store.summary import format_size, store_nbytes
+
+    canvas = store.canvas
+    size = format_size(store_nbytes(store.path))
+    typer.echo(
+        f"Store {store.path}: {store.num_clips} clips of {canvas.num_frames} frames, "
+        f"{canvas.height}x{canvas.width}, {size}."
+    )
+    typer.echo(f"Look at it: smile-synth preview {store.path} --out clips.png --boxes")
+    typer.echo(f"Train on it: smile-synth pretrain RECIPE --data {store.path} --out runs/first")

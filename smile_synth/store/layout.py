@@ -1,0 +1,175 @@
+"""Which arrays a store has, how they are cut into shards, and their Zarr metadata."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.codecs import Crc32cCodec, ZstdCodec
+from zarr.storage import MemoryStore
+
+from smile_synth.errors import StoreError
+from smile_synth.generator import LabelSpec
+from smile_synth.scene import NO_ASSET, Canvas
+
+LABEL_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+@dataclass(frozen=True)
+class ArraySpec:
+    """One array of a store; its first axis is the clip.
+
+    Args:
+        name: path inside the store, such as ``frames`` or ``labels/speed``.
+        dtype: NumPy's name of the element type.
+        item_shape: shape of one clip's part.
+        axes: names of the axes after the first.
+        fill_value: what a clip without a value holds.
+        compressed: whether a chunk is zstd-compressed; only frames are, the rest is tiny.
+        attributes: what the array says of itself.
+    """
+
+    name: str
+    dtype: str
+    item_shape: tuple[int, ...]
+    axes: tuple[str, ...]
+    fill_value: float = 0
+    compressed: bool = False
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def item_nbytes(self) -> int:
+        """Bytes of one clip's part before compression."""
+        return int(np.prod(self.item_shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the clips of a store lie on disk: every chunk is one clip, every array has the same shard boundary.
+
+    Args:
+        num_clips: clips of the store.
+        clips_per_shard: clips of one shard file; the last shard may hold fewer.
+        zstd_level: level of the frames' compression.
+        arrays: every array, ``frames`` first.
+    """
+
+    num_clips: int
+    clips_per_shard: int
+    zstd_level: int
+    arrays: tuple[ArraySpec, ...]
+
+    @property
+    def num_shards(self) -> int:
+        """Shard files of each array."""
+        return -(-self.num_clips // self.clips_per_shard)
+
+    def clips_of(self, shard: int) -> range:
+        """Return the clips that lie in ``shard``."""
+        first = shard * self.clips_per_shard
+        return range(first, min(first + self.clips_per_shard, self.num_clips))
+
+    def array(self, name: str) -> ArraySpec:
+        """Return the array called ``name``.
+
+        Raises:
+            StoreError: there is none.
+        """
+        for spec in self.arrays:
+            if spec.name == name:
+                return spec
+        raise StoreError(f"the store has no array {name!r}; it has {', '.join(spec.name for spec in self.arrays)}")
+
+    def metadata(self) -> dict[str, dict[str, Any]]:
+        """Return the Zarr metadata documents of all arrays and inner groups, by path inside the store."""
+        files: dict[str, Any] = {}
+        group = zarr.create_group(store=MemoryStore(files))
+        for spec in self.arrays:
+            self._create(group, spec)
+        documents = {path: json.loads(buffer.to_bytes()) for path, buffer in sorted(files.items())}
+        del documents["zarr.json"]
+        return documents
+
+    def _create(self, group: zarr.Group, spec: ArraySpec) -> None:
+        codecs = [ZstdCodec(level=self.zstd_level), Crc32cCodec()] if spec.compressed else [Crc32cCodec()]
+        group.create_array(
+            spec.name,
+            shape=(self.num_clips, *spec.item_shape),
+            shards=(self.clips_per_shard, *spec.item_shape),
+            chunks=(1, *spec.item_shape),
+            dtype=spec.dtype,
+            compressors=codecs,
+            fill_value=spec.fill_value,
+            dimension_names=("clip", *spec.axes),
+            # "." puts all shards of an array into one folder; "/" would make a chain of folders for each.
+            chunk_key_encoding={"name": "default", "separator": "."},
+            attributes=dict(spec.attributes),
+        )
+
+
+def shard_file(spec: ArraySpec, shard: int) -> str:
+    """Return the path of a shard file inside the store."""
+    return f"{spec.name}/{'.'.join(['c', str(shard), *['0'] * len(spec.item_shape)])}"
+
+
+def build_layout(
+    canvas: Canvas,
+    max_objects: int,
+    label_specs: Mapping[str, LabelSpec],
+    *,
+    num_clips: int,
+    clips_per_shard: int,
+    zstd_level: int,
+) -> Layout:
+    """Return the layout of a store.
+
+    Args:
+        canvas: size of every clip.
+        max_objects: most layers of a clip; a store of empty scenes still has one slot, which stays empty.
+        label_specs: labels of the generator, by name.
+        num_clips: clips of the store.
+        clips_per_shard: clips of one shard; cut down to ``num_clips``.
+        zstd_level: level of the frames' compression.
+
+    Raises:
+        StoreError: a label's name cannot be a name in the store.
+    """
+    t, k = canvas.num_frames, max(1, max_objects)
+    nan = float("nan")
+    arrays = [
+        ArraySpec("frames", "uint8", (t, canvas.height, canvas.width, 3), ("frame", "y", "x", "rgb"), 0, True),
+        ArraySpec("boxes", "float32", (k, t, 4), ("object", "frame", "xyxy"), nan, False, {"unit": "px"}),
+        ArraySpec("poses", "float32", (k, t, 6), ("object", "frame", "affine"), nan),
+        ArraySpec("opacity", "float32", (k, t), ("object", "frame"), nan),
+        ArraySpec("object", "int32", (k,), ("object",), NO_ASSET),
+        ArraySpec("background", "int32", (), (), NO_ASSET),
+        ArraySpec("generator", "int32", (), (), NO_ASSET),
+        ArraySpec("camera", "float32", (t, 3, 3), ("frame", "row", "column")),
+        *(_label_array(name, label_specs[name], k) for name in sorted(label_specs)),
+    ]
+    return Layout(num_clips, min(clips_per_shard, num_clips), zstd_level, tuple(arrays))
+
+
+def _label_array(name: str, spec: LabelSpec, num_slots: int) -> ArraySpec:
+    if not LABEL_NAME.fullmatch(name):
+        raise StoreError(f"a label's name must be lower case letters, digits and underscores, got {name!r}")
+    is_class = spec.kind == "class"
+    per_object = spec.per == "object"
+    return ArraySpec(
+        name=f"labels/{name}",
+        dtype="int32" if is_class else "float32",
+        item_shape=(num_slots,) if per_object else (),
+        axes=("object",) if per_object else (),
+        fill_value=-1 if is_class else float("nan"),
+        attributes=label_document(spec),
+    )
+
+
+def label_document(spec: LabelSpec) -> dict[str, Any]:
+    """Return a label's meaning as plain values."""
+    return {**asdict(spec), "classes": list(spec.classes)}

@@ -1,0 +1,242 @@
+"""Reading a finished store."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import google_crc32c
+import numpy as np
+import numpy.typing as npt
+from numcodecs.zstd import Zstd
+
+from smile_synth.assets import AssetRow
+from smile_synth.errors import DamagedStoreError, StoreError
+from smile_synth.generator import LabelSpec
+from smile_synth.scene import Canvas
+from smile_synth.store.layout import ArraySpec, Layout, shard_file
+from smile_synth.store.provenance import asset_rows, canvas_of, label_specs_of, layout_of
+from smile_synth.store.root import read_root
+from smile_synth.store.shard import CRC_NBYTES, MISSING, ShardFile, index_nbytes, parse_index
+
+OPEN_SHARDS = 128
+# What zstd needs at most for data that does not compress (its own bound), and our checksum.
+ZSTD_SPARE = 1 / 256
+ZSTD_SPARE_NBYTES = 1024
+
+
+class ArrayReader:
+    """Reads single clips of one array, from any thread, and checks every chunk.
+
+    Args:
+        store: folder of the store.
+        layout: of the store.
+        spec: which array.
+    """
+
+    def __init__(self, store: Path, layout: Layout, spec: ArraySpec) -> None:
+        self.spec = spec
+        self._store, self._layout = store, layout
+        self._codec = Zstd(level=layout.zstd_level) if spec.compressed else None
+        self._buffers = threading.local()
+        self._max_chunk_nbytes = int(spec.item_nbytes * (1 + ZSTD_SPARE)) + ZSTD_SPARE_NBYTES
+        self._shard = lru_cache(maxsize=OPEN_SHARDS)(self._open_shard)
+
+    def read_into(self, clip: int, out: npt.NDArray[Any]) -> None:
+        """Read one clip's part of the array straight into ``out``.
+
+        Args:
+            clip: 0 to number of clips - 1.
+            out: C-contiguous, of the array's type and item shape.
+
+        Raises:
+            DamagedStoreError: names store, array, shard and clip.
+        """
+        shard, slot = divmod(clip, self._layout.clips_per_shard)
+        try:
+            payload = self._shard(shard).read(slot, self._buffer())
+            self._decode(payload, out)
+        except (DamagedStoreError, OSError) as error:
+            raise DamagedStoreError(
+                f"store {self._store}, array {self.spec.name}, shard {shard}, clip {clip}: {error}; "
+                f"mend it with: smile-synth verify {self._store} --repair"
+            ) from None
+
+    def _decode(self, payload: npt.NDArray[np.uint8], out: npt.NDArray[Any]) -> None:
+        if self._codec is None:
+            if len(payload) != out.nbytes:
+                raise DamagedStoreError(f"the chunk has {len(payload)} bytes, {out.nbytes} are expected")
+            out.reshape(-1).view(np.uint8)[:] = payload
+            return
+        try:
+            self._codec.decode(payload, out)
+        except (RuntimeError, ValueError) as error:
+            raise DamagedStoreError(f"the chunk cannot be decompressed ({error})") from None
+
+    def _buffer(self) -> npt.NDArray[np.uint8]:
+        if not hasattr(self._buffers, "chunk"):
+            self._buffers.chunk = np.empty(self._max_chunk_nbytes, np.uint8)
+        chunk: npt.NDArray[np.uint8] = self._buffers.chunk
+        return chunk
+
+    def _open_shard(self, shard: int) -> ShardFile:
+        return ShardFile(self._store / shard_file(self.spec, shard), self._layout.clips_per_shard)
+
+
+class Store:
+    """A finished store of clips.
+
+    Args:
+        path: its folder.
+        attributes: what it says of itself, from ``read_root``.
+    """
+
+    def __init__(self, path: Path, attributes: Mapping[str, Any]) -> None:
+        self.path = path
+        self.attributes = dict(attributes)
+        self.layout = layout_of(attributes)
+        self._readers: dict[str, ArrayReader] = {}
+        self._columns: dict[str, npt.NDArray[Any]] = {}
+
+    @classmethod
+    def open(cls, path: str | Path) -> Store:
+        """Open a finished store.
+
+        Raises:
+            StoreError: there is none, it is unfinished, or it is of another kind or a newer format.
+            DamagedStoreError: its root document is damaged.
+        """
+        return cls(Path(path), read_root(Path(path)))
+
+    def __len__(self) -> int:
+        return self.num_clips
+
+    def __repr__(self) -> str:
+        c = self.canvas
+        return f"Store({str(self.path)!r}, {self.num_clips} clips of {c.num_frames}x{c.height}x{c.width})"
+
+    @property
+    def num_clips(self) -> int:
+        """Number of clips."""
+        return self.layout.num_clips
+
+    @cached_property
+    def canvas(self) -> Canvas:
+        """Size of every clip."""
+        return canvas_of(self.attributes)
+
+    @property
+    def max_objects(self) -> int:
+        """Most layers of a clip; the arrays have at least one slot."""
+        return int(self.attributes["max_objects"])
+
+    @cached_property
+    def label_specs(self) -> dict[str, LabelSpec]:
+        """Labels that every clip carries, by name."""
+        return label_specs_of(self.attributes)
+
+    @cached_property
+    def assets(self) -> list[AssetRow]:
+        """The asset table; ``background`` and ``object`` are its rows."""
+        return asset_rows(self.attributes["assets"])
+
+    @property
+    def generators(self) -> tuple[str, ...]:
+        """Names of the generators; the array ``generator`` says which made a clip."""
+        return tuple(self.attributes["generators"])
+
+    @property
+    def seed(self) -> int:
+        """Seed of the data set."""
+        return int(self.attributes["seed"])
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """The whole resolved recipe that the store was rendered from."""
+        return dict(self.attributes["recipe"])
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 that stands for every byte of the store."""
+        return str(self.attributes["digest"])
+
+    def reader(self, name: str) -> ArrayReader:
+        """Return what reads single clips of the array ``name``."""
+        if name not in self._readers:
+            self._readers[name] = ArrayReader(self.path, self.layout, self.layout.array(name))
+        return self._readers[name]
+
+    def read_frames(self, clips: Sequence[int] | npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.uint8]:
+        """Return the frames of some clips.
+
+        Args:
+            clips: clip numbers, in any order.
+
+        Returns:
+            uint8 (B, T, H, W, 3).
+
+        Raises:
+            StoreError: there is no such clip.
+            DamagedStoreError: a chunk is damaged; names array, shard and clip.
+        """
+        numbers = [int(clip) for clip in clips]
+        for clip in numbers:
+            if not 0 <= clip < self.num_clips:
+                raise StoreError(f"clip must be 0 to {self.num_clips - 1} in {self.path}, got {clip}")
+        reader = self.reader("frames")
+        frames_BTHWC = np.empty((len(numbers), *reader.spec.item_shape), np.uint8)
+        for place, clip in enumerate(numbers):
+            reader.read_into(clip, frames_BTHWC[place])
+        return frames_BTHWC
+
+    def column(self, name: str) -> npt.NDArray[Any]:
+        """Return a whole small array, read once and kept.
+
+        Args:
+            name: any array but ``frames``: ``boxes``, ``poses``, ``opacity``, ``object``, ``background``,
+                ``generator``, ``camera`` or ``labels/<name>``.
+
+        Returns:
+            Read-only array, first axis = clip.
+
+        Raises:
+            StoreError: there is no such array, or it is ``frames``.
+            DamagedStoreError: a shard is damaged; names array and shard.
+        """
+        if name not in self._columns:
+            spec = self.layout.array(name)
+            if spec.compressed:
+                raise StoreError(f"{name!r} is too large to read whole; use read_frames(clips)")
+            column = self._read_column(spec)
+            column.flags.writeable = False
+            self._columns[name] = column
+        return self._columns[name]
+
+    def _read_column(self, spec: ArraySpec) -> npt.NDArray[Any]:
+        column = np.empty((self.num_clips, *spec.item_shape), np.dtype(spec.dtype).newbyteorder("<"))
+        crcs = self.attributes["shard_checksums"][spec.name]
+        for shard in range(self.layout.num_shards):
+            clips = self.layout.clips_of(shard)
+            try:
+                self._read_small_shard(spec, shard, crcs[shard], column[clips.start : clips.stop])
+            except (DamagedStoreError, OSError) as error:
+                raise DamagedStoreError(
+                    f"store {self.path}, array {spec.name}, shard {shard}: {error}; "
+                    f"mend it with: smile-synth verify {self.path} --repair"
+                ) from None
+        return column
+
+    def _read_small_shard(self, spec: ArraySpec, shard: int, crc: str, out: npt.NDArray[Any]) -> None:
+        data = (self.path / shard_file(spec, shard)).read_bytes()
+        if f"{google_crc32c.value(data):08x}" != crc:
+            raise DamagedStoreError("the file fails its checksum")
+        tail = index_nbytes(self.layout.clips_per_shard)
+        index = parse_index(data[-tail:], data_nbytes=len(data) - tail)
+        for row, (offset, nbytes) in enumerate(index[: len(out)].tolist()):
+            if offset == MISSING or nbytes != spec.item_nbytes + CRC_NBYTES:
+                raise DamagedStoreError(f"the chunk of clip {shard * self.layout.clips_per_shard + row} is missing")
+            item = np.frombuffer(data, out.dtype, count=spec.item_nbytes // out.dtype.itemsize, offset=offset)
+            out[row] = item.reshape(spec.item_shape)

@@ -1,0 +1,54 @@
+"""Figures of a finished store, for people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from smile_synth.store.layout import shard_file
+from smile_synth.store.reader import Store
+
+
+@dataclass(frozen=True)
+class StoreSizes:
+    """How large a store is.
+
+    Args:
+        disk_nbytes: all its files.
+        frames_nbytes: the shard files of the frames.
+        raw_frames_nbytes: the frames before compression.
+    """
+
+    disk_nbytes: int
+    frames_nbytes: int
+    raw_frames_nbytes: int
+
+    @property
+    def ratio(self) -> float:
+        """How many times smaller compression makes the frames."""
+        return self.raw_frames_nbytes / max(self.frames_nbytes, 1)
+
+
+def store_sizes(store: Store) -> StoreSizes:
+    """Measure a store; only the sizes of its files are read."""
+    spec = store.layout.array("frames")
+    files = [store.path / shard_file(spec, shard) for shard in range(store.layout.num_shards)]
+    return StoreSizes(
+        disk_nbytes=store_nbytes(store.path),
+        frames_nbytes=sum(file.stat().st_size for file in files if file.is_file()),
+        raw_frames_nbytes=spec.item_nbytes * store.num_clips,
+    )
+
+
+def store_nbytes(path: Path) -> int:
+    """Return the size of all files of a store."""
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+
+
+def format_size(nbytes: float) -> str:
+    """Return a size as people write it: ``312 MB``."""
+    for unit in ("B", "KB", "MB", "GB"):
+        if nbytes < 1000:
+            return f"{nbytes:.3g} {unit}"
+        nbytes /= 1000
+    return f"{nbytes:.3g} TB"

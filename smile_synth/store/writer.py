@@ -1,0 +1,275 @@
+"""Rendering a data set into a store, resuming what was begun, and sealing it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from smile_synth.dataset import Dataset
+from smile_synth.errors import StoreError
+from smile_synth.progress import track
+from smile_synth.store import document
+from smile_synth.store.build import build_shard, writing_failed
+from smile_synth.store.layout import Layout, shard_file
+from smile_synth.store.provenance import describe, first_difference, layout_of
+from smile_synth.store.reader import Store
+from smile_synth.store.root import read_root, root_document
+from smile_synth.store.workers import build_with_processes
+from smile_synth.store.workspace import ROOT, Workspace
+
+CLIP_LIMIT_S = 120.0
+
+
+class Engine(Protocol):
+    """What builds shards: this process, a pool of processes, or a cluster."""
+
+    def __call__(
+        self,
+        dataset: Dataset,
+        layout: Layout,
+        workspace: Workspace,
+        shards: Sequence[int],
+        *,
+        advance: Callable[[int], None],
+    ) -> None:
+        """Build ``shards``, and call ``advance`` with the number of clips begun since the last call."""
+
+
+@dataclass(frozen=True)
+class ShardPart:
+    """Every ``count``-th shard, from the ``place``-th one on, so that many hosts fill one store without talking.
+
+    Args:
+        place: 1 to ``count``.
+        count: number of parts.
+    """
+
+    place: int = 1
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.place <= self.count:
+            raise StoreError(f"a part of the shards is written 1/4 to 4/4, got {self.place}/{self.count}")
+
+    @classmethod
+    def parse(cls, text: str) -> ShardPart:
+        """Return the part that is written like ``3/16``.
+
+        Raises:
+            StoreError: it is written in another way.
+        """
+        place, slash, count = text.partition("/")
+        if not (slash and place.isdigit() and count.isdigit()):
+            raise StoreError(f"a part of the shards is written like 3/16, got {text!r}")
+        return cls(int(place), int(count))
+
+    @property
+    def name(self) -> str:
+        """Name of the part, empty for the whole."""
+        return f"{self.place}-of-{self.count}" if self.count > 1 else ""
+
+    def shards(self, num_shards: int) -> range:
+        """Return the shards of this part."""
+        return range(self.place - 1, num_shards, self.count)
+
+
+def render_store(
+    dataset: Dataset,
+    path: Path,
+    *,
+    recipe: Mapping[str, Any],
+    workers: int = 0,
+    clip_limit_s: float = CLIP_LIMIT_S,
+    label: str = "render",
+) -> Store:
+    """Render a data set into a store, or go on with what was begun there, and seal it.
+
+    Args:
+        dataset: what to render.
+        path: folder of the store: new, empty, unfinished or finished.
+        recipe: the whole resolved recipe.
+        workers: processes; 0 renders in this process, where a clip may take as long as it likes.
+        clip_limit_s: seconds after which a clip that does not end stops the rendering.
+        label: what the progress bar says.
+
+    Returns:
+        The finished store.
+
+    Raises:
+        GeneratorError: a generator failed.
+        StoreError: the path holds something else, or cannot be written.
+    """
+    engine = in_this_process if workers == 0 else in_processes(workers, clip_limit_s)
+    fill_store(dataset, path, recipe=recipe, engine=engine, label=label)
+    return finish_store(path)
+
+
+def in_processes(num_workers: int, clip_limit_s: float = CLIP_LIMIT_S) -> Engine:
+    """Return the engine that builds shards in ``num_workers`` processes."""
+
+    def engine(
+        dataset: Dataset,
+        layout: Layout,
+        workspace: Workspace,
+        shards: Sequence[int],
+        *,
+        advance: Callable[[int], None],
+    ) -> None:
+        build_with_processes(
+            dataset, layout, workspace, shards, num_workers=num_workers, clip_limit_s=clip_limit_s, advance=advance
+        )
+
+    return engine
+
+
+def in_this_process(
+    dataset: Dataset,
+    layout: Layout,
+    workspace: Workspace,
+    shards: Sequence[int],
+    *,
+    advance: Callable[[int], None],
+) -> None:
+    """Build shards one after the other, here."""
+    for shard in shards:
+        build_shard(dataset, layout, workspace, shard, lambda clip: advance(1))
+
+
+def fill_store(
+    dataset: Dataset,
+    path: Path,
+    *,
+    recipe: Mapping[str, Any],
+    engine: Engine,
+    part: ShardPart = ShardPart(),
+    label: str = "render",
+) -> int:
+    """Render the shards that a store still lacks, without sealing it.
+
+    Args:
+        dataset: what to render.
+        path: folder of the store.
+        recipe: the whole resolved recipe.
+        engine: what builds the shards.
+        part: which shards; all of them by default.
+        label: what the progress bar says.
+
+    Returns:
+        Number of clips that were rendered.
+
+    Raises:
+        GeneratorError: a generator failed.
+        StoreError: the path holds something else, another recipe's clips, or cannot be written.
+    """
+    account = describe(dataset, recipe)
+    layout = layout_of(account)
+    with _opened(path, part.name) as workspace:
+        if workspace.is_sealed:
+            _refuse_other(path, read_root(path), account)
+            return 0
+        _claim(workspace, account)
+        completed = completed_shards(workspace, layout)
+        shards = [shard for shard in part.shards(layout.num_shards) if shard not in completed]
+        clips = sum(len(layout.clips_of(shard)) for shard in shards)
+        if shards:
+            with track(clips, label) as progress:
+                if completed:
+                    progress.note(f"going on: {len(completed)} of {layout.num_shards} shards are complete")
+                engine(dataset, layout, workspace, shards, advance=progress.advance)
+        return clips
+
+
+def finish_store(path: Path) -> Store:
+    """Check that every shard is there, write the store's metadata, and open it.
+
+    Args:
+        path: folder of the store; one that is finished already stays as it is.
+
+    Raises:
+        StoreError: shards are missing; the message says which.
+    """
+    if not path.is_dir():
+        raise StoreError(f"there is no store at {path}; render it with: smile-synth render RECIPE --out {path}")
+    with _opened(path, "") as workspace:
+        if not workspace.is_sealed:
+            _seal(workspace)
+        workspace.remove()
+    return Store.open(path)
+
+
+@contextlib.contextmanager
+def _opened(path: Path, part: str) -> Iterator[Workspace]:
+    workspace = Workspace(path, part)
+    try:
+        workspace.create()
+    except OSError as error:
+        raise StoreError(writing_failed(error, f"store {path}")) from error
+    with workspace.locked():
+        workspace.clear_drafts()
+        try:
+            yield workspace
+        finally:
+            workspace.clear_drafts()
+        if workspace.is_sealed:
+            workspace.remove()
+
+
+def _claim(workspace: Workspace, account: Mapping[str, Any]) -> None:
+    existing = workspace.account()
+    if existing is None:
+        workspace.write_account(account)
+    else:
+        _refuse_other(workspace.store, existing, account)
+
+
+def _refuse_other(path: Path, existing: Mapping[str, Any], account: Mapping[str, Any]) -> None:
+    difference = first_difference(existing, account)
+    if difference:
+        raise StoreError(f"{path} holds other clips: {difference}; give --out another folder, or change it back")
+
+
+def completed_shards(workspace: Workspace, layout: Layout) -> set[int]:
+    """Return the shards whose receipt is there and whose files have the sizes that it says."""
+    return {
+        shard
+        for shard, receipt in workspace.completed().items()
+        if shard < layout.num_shards and _has_files(workspace.store, layout, shard, receipt)
+    }
+
+
+def _has_files(store: Path, layout: Layout, shard: int, receipt: Mapping[str, Any]) -> bool:
+    for spec in layout.arrays:
+        file = store / shard_file(spec, shard)
+        if not file.is_file() or file.stat().st_size != receipt[spec.name]["nbytes"]:
+            return False
+    return True
+
+
+def _seal(workspace: Workspace) -> None:
+    account = workspace.account()
+    if account is None:
+        raise StoreError(f"nothing was rendered into {workspace.store}; run: smile-synth render RECIPE --out STORE")
+    layout = layout_of(account)
+    missing = sorted(set(range(layout.num_shards)) - completed_shards(workspace, layout))
+    if missing:
+        named = ", ".join(map(str, missing[:8])) + (", ..." if len(missing) > 8 else "")
+        raise StoreError(
+            f"{workspace.store} lacks {len(missing)} of {layout.num_shards} shards ({named}); "
+            f"run the rendering command again, with the same --shards if it had one"
+        )
+    receipts = workspace.completed()
+    checksums = {
+        spec.name: [receipts[shard][spec.name]["crc32c"] for shard in range(layout.num_shards)]
+        for spec in layout.arrays
+    }
+    try:
+        documents = {name: document.encode(value) for name, value in layout.metadata().items()}
+        for name, data in documents.items():
+            document.replace(workspace.store / name, data, drafts=workspace.folder)
+        root = root_document(account, documents, checksums)
+        document.replace(workspace.store / ROOT, root, drafts=workspace.folder)
+    except OSError as error:
+        raise StoreError(writing_failed(error, f"the metadata of {workspace.store}")) from error
