@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from smile_synth.errors import ProbeError
 from smile_synth.probe.features import Features
 
 DIFFERENCE_GRID = (8, 7, 7)
@@ -30,8 +31,11 @@ class DifferenceExtractor:
 
     def __call__(self, frames_BTHWC: npt.NDArray[np.uint8]) -> Features:
         """Return the mean absolute change of the grey level, 0 to 255, in every cell of the grid."""
-        grey_BTHW = torch.from_numpy(frames_BTHWC).float().mean(dim=-1)
-        change_BTHW = (grey_BTHW[:, 1:] - grey_BTHW[:, :-1]).abs()
+        if frames_BTHWC.shape[1] < 2:
+            raise ProbeError("raw frame differences need at least 2 frames a clip; take 'differences' out of baselines")
+        red, green, blue = torch.from_numpy(frames_BTHWC).to(torch.int16).unbind(dim=-1)
+        grey_BTHW = red + green + blue
+        change_BTHW = (grey_BTHW[:, 1:] - grey_BTHW[:, :-1]).abs().float() / 3
         steps = min(DIFFERENCE_GRID[0], change_BTHW.shape[1])
         cells = functional.adaptive_avg_pool3d(change_BTHW[:, None], (steps, *DIFFERENCE_GRID[1:]))
         return Features(cells.flatten(1), None)
