@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from smile_synth.backgrounds import BackgroundParams, draw_background
-from smile_synth.choices import Span, Weight, choose
+from smile_synth.choices import Span, Weight, choose, names_in
 from smile_synth.generator import Generator, LabelSpec
 from smile_synth.motion import DIRECTIONS, direction_class
 from smile_synth.params import StrictParams
@@ -77,6 +77,13 @@ class NoiseParams(StrictParams):
     )
     volume: VolumeParams = Field(VolumeParams(), description="for kind volume")
     flow: FlowParams = Field(default_factory=FlowParams, description="for kind flow")
+
+    @model_validator(mode="after")
+    def _settings_have_an_effect(self) -> Self:
+        for kind in KINDS:
+            if kind in self.model_fields_set and kind not in names_in(self.kind):
+                raise ValueError(f"{kind!r} is set but no noise is of this kind: add it to 'kind', or leave it out")
+        return self
 
 
 class Noise(Generator[NoiseParams]):
