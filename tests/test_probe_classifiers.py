@@ -30,7 +30,7 @@ def blobs(per_class: int, classes: int, *, seed: int, views: int = 1, spread: fl
 
 def fit(name: str, train: Examples) -> Fitted:
     if name == "linear":
-        return fit_linear(train, LinearParams(), share=0.25, rng=np.random.default_rng(0))
+        return fit_linear(train, LinearParams(strengths=(0.1,)), share=0.25, rng=np.random.default_rng(0))
     return fit_neighbours(train, NeighboursParams(neighbours=5))
 
 
@@ -56,9 +56,7 @@ def test_probabilities_sum_to_one_and_scale_of_a_feature_does_not_matter(name: s
     scaled = Examples(train.features * factors, train.labels, train.groups)
     plain = fit(name, train).probabilities(test.features)
     np.testing.assert_allclose(plain.sum(axis=1), 1.0, atol=1e-9)
-    # The solver stops within a tolerance of its own: answers agree, probabilities nearly.
-    again = fit(name, scaled).probabilities(test.features * factors)
-    np.testing.assert_array_equal(again.argmax(axis=1), plain.argmax(axis=1))
+    np.testing.assert_allclose(fit(name, scaled).probabilities(test.features * factors), plain, atol=1e-3)
 
 
 def test_strength_is_chosen_on_the_validation_part_and_reported() -> None:
