@@ -14,6 +14,8 @@ Points = npt.NDArray[np.float64]
 CIRCLE_SIDES = 48
 # Sub-pixel digits that OpenCV takes with integer coordinates.
 _SHIFT = 4
+# OpenCV draws the edge itself too, which makes everything larger by this much all round.
+_EDGE_PX = 0.6
 # A narrower corner angle than this, in turns, would make a needle.
 _LEAST_GAP = 0.06
 
@@ -56,7 +58,7 @@ def filled_alpha(points_P2: Points, radius_px: float) -> Pixels:
     """
     side = 2 * math.ceil(radius_px) + 4
     alpha = np.zeros((side, side), np.uint8)
-    fill(alpha, points_P2 * radius_px + side / 2, 255)
+    fill(alpha, points_P2 * max(radius_px - _EDGE_PX, _EDGE_PX) + side / 2, 255)
     return alpha
 
 
