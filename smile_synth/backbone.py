@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import logging
 import socket
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -160,12 +161,13 @@ def _timm(params: TeacherParams, weights_file: Path | None) -> Backbone:
     name = params.model_name
     if not timm.is_model(name.split(".")[0]):
         raise WeightsError(f"timm has no model {name!r}.{nearest(name, timm.list_models())}")
-    random = params.pretrained == RANDOM
-    if params.pretrained is not None and not random:
+    by_name = weights_file is None and params.pretrained != RANDOM
+    if by_name and params.pretrained is not None:
         name = f"{name}.{params.pretrained}"
-    overlay = None if weights_file is None else {"file": str(weights_file), "custom_load": False}
-    with _downloads(name, params):
-        model: Any = timm.create_model(name, pretrained=not random, num_classes=0, pretrained_cfg_overlay=overlay)
+    with _downloads(name):
+        model: Any = timm.create_model(name, pretrained=by_name, num_classes=0)
+    if weights_file is not None:
+        _load_timm(model, weights_file)
     config = _data_config(model)
     image_size: tuple[int, int] | None = None
     if model.pretrained_cfg.get("fixed_input_size"):
@@ -174,6 +176,25 @@ def _timm(params: TeacherParams, weights_file: Path | None) -> Backbone:
             image_size = (params.image_size,) * 2
             model.set_input_size(img_size=image_size)
     return TimmBackbone(model, params.layer, config, image_size)
+
+
+def _load_timm(model: Any, path: Path) -> None:
+    """Load a model's weights as timm or as their first publisher names them; a classifier's are left out."""
+    weights = read_weights(path, "state_dict_ema", "state_dict", "model", "teacher")
+    rename: Any = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
+    if rename is not None and not set(model.state_dict()) <= set(weights):
+        weights = rename(weights, model)
+    heads = model.pretrained_cfg.get("classifier") or ()
+    heads = (heads,) if isinstance(heads, str) else heads
+    wanted = model.state_dict()
+    # Counters of batch norm are absent from older files and mean nothing to a frozen model.
+    counters = {name: value for name, value in wanted.items() if name.endswith("num_batches_tracked")}
+    kept = {
+        name: value
+        for name, value in weights.items()
+        if name in wanted or not any(name.startswith(f"{head}.") for head in heads)
+    }
+    load_strictly(model, counters | kept, f"{path} (for {type(model).__name__})")
 
 
 def _data_config(model: nn.Module) -> dict[str, Any]:
@@ -190,7 +211,7 @@ def _open_clip(params: TeacherParams, weights_file: Path | None) -> Backbone:
     if ":" not in name and name not in open_clip.list_models():
         raise WeightsError(f"open_clip has no model {name!r}.{nearest(name, open_clip.list_models())}")
     tag = None if weights_file is not None or params.pretrained == RANDOM else _tag(name, params.pretrained)
-    with _downloads(f"{name} ({tag})", params):
+    with _downloads(f"{name} ({tag})"):
         model: Any = open_clip.create_model(name, pretrained=tag, force_image_size=params.image_size)
     if weights_file is not None:
         _load_clip(model, name, weights_file)
@@ -262,7 +283,7 @@ def _no_such_layer(layer: str, names: list[str]) -> WeightsError:
 
 
 @contextlib.contextmanager
-def _downloads(what: str, params: TeacherParams) -> Iterator[None]:
+def _downloads(what: str) -> Iterator[None]:
     """Turn a failed download into an error that says what to do, without waiting for a network that is not there."""
     import huggingface_hub.constants as hub
 
@@ -274,11 +295,8 @@ def _downloads(what: str, params: TeacherParams) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError, ValueError, ImportError) as problem:
-        source = params.weights_file or what
-        if params.weights_file is not None:
-            raise WeightsError(f"the teacher's weights {source} do not fit {params.model_name}: {problem}") from problem
         raise WeightsError(
-            f"the teacher's weights {source} are not on this machine, and nothing was downloaded: fetch them where "
+            f"the teacher's weights {what} are not on this machine, and nothing was downloaded: fetch them where "
             "there is a network and set teacher.weights_file, or take the teacher efficientnet_lite0, which needs no "
             f"download ({str(problem).splitlines()[0] if str(problem) else type(problem).__name__})"
         ) from problem

@@ -125,6 +125,7 @@ def _read_torchscript(path: Path) -> dict[str, Tensor]:
     with warnings.catch_warnings():
         # TorchScript is deprecated; OpenAI's archives will stay what they are.
         warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", FutureWarning)
         load: Any = torch.jit.load
         weights: dict[str, Tensor] = dict(load(str(path), map_location="cpu").state_dict())
     return weights
