@@ -39,10 +39,11 @@ def replace(path: Path, data: bytes, *, drafts: Path) -> None:
     """Put ``data`` in the place of ``path`` at once: a reader sees the old file or the new one, never a part.
 
     Args:
-        path: file to write.
+        path: file to write; its folder is made where there is none.
         data: its whole content.
         drafts: folder on the same file system where the file grows.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
     draft = drafts / f".{path.name}.{socket.gethostname()}.{os.getpid()}"
     with draft.open("wb") as file:
         file.write(data)

@@ -43,7 +43,7 @@ class ArrayReader:
         self._codec = Zstd(level=layout.zstd_level) if spec.compressed else None
         self._buffers = threading.local()
         self._max_chunk_nbytes = int(spec.item_nbytes * (1 + ZSTD_SPARE)) + ZSTD_SPARE_NBYTES
-        self._shard = lru_cache(maxsize=OPEN_SHARDS)(self._open_shard)
+        self._shard = lru_cache(maxsize=OPEN_SHARDS)(self.open_shard)
 
     def read_into(self, clip: int, out: npt.NDArray[Any]) -> None:
         """Read one clip's part of the array straight into ``out``.
@@ -57,13 +57,28 @@ class ArrayReader:
         """
         shard, slot = divmod(clip, self._layout.clips_per_shard)
         try:
-            payload = self._shard(shard).read(slot, self._buffer())
-            self._decode(payload, out)
+            self.decode(self._shard(shard), slot, out)
         except (DamagedStoreError, OSError) as error:
             raise DamagedStoreError(
                 f"store {self._store}, array {self.spec.name}, shard {shard}, clip {clip}: {error}; "
                 f"mend it with: smile-synth verify {self._store} --repair"
             ) from None
+
+    def open_shard(self, shard: int) -> ShardFile:
+        """Open one shard file.
+
+        Raises:
+            DamagedStoreError: it is missing, cut off, or its index is damaged.
+        """
+        return ShardFile(self._store / shard_file(self.spec, shard), self._layout.clips_per_shard)
+
+    def decode(self, file: ShardFile, slot: int, out: npt.NDArray[Any]) -> None:
+        """Read the clip in ``slot`` of an open shard into ``out``.
+
+        Raises:
+            DamagedStoreError: the chunk is damaged.
+        """
+        self._decode(file.read(slot, self._buffer()), out)
 
     def _decode(self, payload: npt.NDArray[np.uint8], out: npt.NDArray[Any]) -> None:
         if self._codec is None:
@@ -81,9 +96,6 @@ class ArrayReader:
             self._buffers.chunk = np.empty(self._max_chunk_nbytes, np.uint8)
         chunk: npt.NDArray[np.uint8] = self._buffers.chunk
         return chunk
-
-    def _open_shard(self, shard: int) -> ShardFile:
-        return ShardFile(self._store / shard_file(self.spec, shard), self._layout.clips_per_shard)
 
 
 class Store:

@@ -30,7 +30,7 @@ def root_document(
         "metadata_checksums": {name: document.crc_hex(data) for name, data in documents.items()},
         "shard_checksums": {name: list(crcs) for name, crcs in shard_crcs.items()},
     }
-    return document.encode(_zarr_group({**content, "digest": digest(content)}))
+    return root_bytes({**content, "digest": digest(content)})
 
 
 def _zarr_group(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,9 +71,19 @@ def read_root(path: Path) -> dict[str, Any]:
     return content
 
 
+def root_bytes(content: Mapping[str, Any]) -> bytes:
+    """Return the root document that says ``content``, as we write it."""
+    return document.encode(_zarr_group(content))
+
+
 def is_as_written(path: Path, content: Mapping[str, Any]) -> bool:
     """Whether the root document on disk is byte for byte what we wrote."""
-    return (path / ROOT).read_bytes() == document.encode(_zarr_group(content))
+    return (path / ROOT).read_bytes() == root_bytes(content)
+
+
+def holds_only_ours(path: Path) -> bool:
+    """Whether nobody added attributes of their own to the root document."""
+    return list(document.read(path / ROOT)["attributes"]) == [KEY]
 
 
 def _why_no_root(path: Path) -> str:

@@ -1,0 +1,72 @@
+"""``smile-synth info``: what is in a store, at a glance."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from smile_synth.store import Store
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+    app.command("info")(info)
+
+
+def info(
+    store: Annotated[Path, typer.Argument(help="A finished store.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+) -> None:
+    """Show shape, size, compression, recipe, generators, labels and licences of a store.
+
+    \b
+    Examples:
+      smile-synth info clips.zarr
+      smile-synth info clips.zarr --json
+    """
+    from smile_synth.store import Store
+
+    facts = facts_of(Store.open(store))
+    if as_json:
+        typer.echo(json.dumps(facts, indent=2))
+        return
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        typer.echo(f"{name:<{width}}  {_line(value)}")
+
+
+def facts_of(store: Store) -> dict[str, Any]:
+    """Return what there is to say of a store, as plain values."""
+    from smile_synth.recipe import recipe_digest
+    from smile_synth.store.summary import format_size, store_sizes
+
+    sizes, canvas = store_sizes(store), store.canvas
+    kinds = Counter(row.kind for row in store.assets)
+    licences = Counter(row.licence or "not stated" for row in store.assets)
+    return {
+        "store": str(store.path),
+        "digest": store.digest,
+        "clips": store.num_clips,
+        "clip": f"{canvas.num_frames} frames of {canvas.height}x{canvas.width}, up to {store.max_objects} objects",
+        "shards": f"{store.layout.num_shards} of {store.layout.clips_per_shard} clips",
+        "size": format_size(sizes.disk_nbytes),
+        "frames": f"{sizes.ratio:.2f} times smaller than raw (zstd level {store.layout.zstd_level})",
+        "recipe": f"{store.recipe.get('name') or 'without a name'}, digest {recipe_digest(store.recipe)[:16]}",
+        "seed": store.seed,
+        "generators": list(store.generators),
+        "labels": {name: spec.unit or spec.kind for name, spec in store.label_specs.items()},
+        "assets": {f"{kind}s": count for kind, count in sorted(kinds.items())},
+        "licences": dict(licences.most_common()),
+        "versions": store.attributes["versions"],
+    }
+
+
+def _line(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {item}" for key, item in value.items()) or "none"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
