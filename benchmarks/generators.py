@@ -19,7 +19,7 @@ import numpy as np
 
 from smile_synth.dataset import CanvasParams, Dataset, DatasetParams
 from smile_synth.randomness import stream
-from smile_synth.registry import list_generators
+from smile_synth.registry import BUNDLED, list_generators
 from smile_synth.render import render
 
 WANTED_PER_S = {"fractals": 25, "noise": 25}
@@ -84,9 +84,8 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=224)
     parser.add_argument("--only", nargs="*", default=None)
     options = parser.parse_args()
-    names = options.only or [
-        entry.name for entry in list_generators() if entry.package in ("smile-synth", "smile_synth_generators")
-    ]
+    bundled = [entry.name for entry in list_generators() if entry.target.startswith(BUNDLED)]
+    names = options.only or bundled
     with tempfile.TemporaryDirectory() as folder:
         natural = measure_natural_video(Path(folder))
     print(f"16 frames, {options.side} px, {options.clips} clips a family; natural video: {natural:.0f} clips/s/core")

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 Pixels = npt.NDArray[np.uint8]
 Points = npt.NDArray[np.float64]
+Corners = npt.NDArray[np.int32]
 
 CIRCLE_SIDES = 48
 # Sub-pixel digits that OpenCV takes with integer coordinates.
@@ -70,8 +71,17 @@ def fill(image: Pixels, points_P2: Points, colour: int | tuple[int, ...]) -> Non
         points_P2: corners in pixels; (0, 0) is the upper left edge of the first pixel.
         colour: of the fill.
     """
-    corners = np.rint((points_P2 - 0.5) * (1 << _SHIFT)).astype(np.int32)
-    cv2.fillPoly(image, [corners], colour, lineType=cv2.LINE_AA, shift=_SHIFT)
+    fill_corners(image, corners_of(points_P2), colour)
+
+
+def corners_of(points: Points) -> Corners:
+    """Return points in pixels, float64 (..., 2), in the fixed-point that ``fill_corners`` takes."""
+    return np.rint((points - 0.5) * (1 << _SHIFT)).astype(np.int32)
+
+
+def fill_corners(image: Pixels, corners_P2: Corners, colour: int | tuple[int, ...]) -> None:
+    """Fill a polygon as ``fill`` does; quicker for many, whose corners are found at once."""
+    cv2.fillPoly(image, [corners_P2], colour, lineType=cv2.LINE_AA, shift=_SHIFT)
 
 
 def cut(picture: Pixels, alpha: Pixels) -> Pixels:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from smile_synth.polygons import circle_points, fill
+from smile_synth.polygons import circle_points, corners_of, fill_corners
 
 Pixels = npt.NDArray[np.uint8]
 Field = npt.NDArray[np.float32]
@@ -86,10 +86,10 @@ def draw_leaves(height: int, width: int, *, rng: np.random.Generator) -> Pixels:
     turns_L5 = 2 * math.pi * np.sort(rng.random((NUM_LEAVES, 5)), axis=1)
     polygons_L52 = np.stack([np.cos(turns_L5), np.sin(turns_L5)], axis=-1)
     is_round_L = rng.random(NUM_LEAVES) < 0.4
-    circle = circle_points()
+    polygons = corners_of(polygons_L52 * radii_L[:, None, None] + places_L2[:, None])
+    circles = corners_of(circle_points() * radii_L[:, None, None] + places_L2[:, None])
     for n in range(NUM_LEAVES):
-        points = circle if is_round_L[n] else polygons_L52[n]
-        fill(image, points * radii_L[n] + places_L2[n], tuple(colours[n]))
+        fill_corners(image, circles[n] if is_round_L[n] else polygons[n], tuple(colours[n]))
     return image
 
 
