@@ -29,6 +29,8 @@ MIN_SHRINK = 1.25
 # Where a pose magnifies more than this, its row bounds are not trusted and all rows are tried.
 MAX_BOUNDED_SCALE = 4096.0
 
+# Places are unsigned: for a signed one numba would test at every access whether it counts from the end.
+_1, _2 = np.uint64(1), np.uint64(2)
 _BYTE = np.uint64(255)
 _WHOLE = np.uint64(256)
 _HALF_LANES = np.uint64(0x0080_0080_0080_0080)
@@ -132,29 +134,42 @@ def _packed(red: Any, green: Any, blue: Any, alpha: Any) -> Any:
 
 
 @inlined
-def _add_weighted_row(sums_4W: Any, row_WC: Bytes, weight: Any) -> None:
-    """Add ``weight`` times one row of premultiplied colours (0 to 255 x 255) to the sums."""
-    if row_WC.shape[1] == 4:
-        for j in range(row_WC.shape[0]):
-            alpha = np.uint32(row_WC[j, 3]) * weight
-            sums_4W[0, j] += np.uint32(row_WC[j, 0]) * alpha
-            sums_4W[1, j] += np.uint32(row_WC[j, 1]) * alpha
-            sums_4W[2, j] += np.uint32(row_WC[j, 2]) * alpha
-            sums_4W[3, j] += np.uint32(255) * alpha
-    else:
-        alpha = np.uint32(255) * weight
-        for j in range(row_WC.shape[0]):
-            sums_4W[0, j] += np.uint32(row_WC[j, 0]) * alpha
-            sums_4W[1, j] += np.uint32(row_WC[j, 1]) * alpha
-            sums_4W[2, j] += np.uint32(row_WC[j, 2]) * alpha
-            sums_4W[3, j] += np.uint32(255) * alpha
+def _scaled(texel: Any, weight: Any) -> Any:
+    """Multiply every lane by ``weight`` / 255, rounded: exact for every product of two bytes."""
+    product = texel * weight + _HALF_LANES
+    return ((product + ((product >> _S8) & _LANES)) >> _S8) & _LANES
 
 
 @inlined
-def _filter_columns(texels: Any, sums_4W: Any, num_columns: int, divisor: Any) -> None:
+def _premultiplied(texture_HWC: Bytes, margin: int) -> Texels:
+    """Premultiply a texture, with a transparent margin around."""
+    height, width, num_channels = texture_HWC.shape
+    texels = np.zeros((height + 2 * margin, width + 2 * margin), np.uint64)
+    for i in range(height):
+        for j in range(width):
+            texel = _packed(texture_HWC[i, j, 0], texture_HWC[i, j, 1], texture_HWC[i, j, 2], 255)
+            if num_channels == 4:
+                texel = _scaled(texel, np.uint64(texture_HWC[i, j, 3]))
+            texels[margin + i, margin + j] = texel
+    return texels
+
+
+@inlined
+def _add_row(sums_4W: Any, row_WC: Bytes, weight: Any) -> None:
+    """Add ``weight`` times one row of premultiplied colours (0 to 255 x 255) to the sums."""
+    for j in range(row_WC.shape[0]):
+        alpha = weight * np.uint32(row_WC[j, 3] if row_WC.shape[1] == 4 else 255)
+        sums_4W[0, j] += np.uint32(row_WC[j, 0]) * alpha
+        sums_4W[1, j] += np.uint32(row_WC[j, 1]) * alpha
+        sums_4W[2, j] += np.uint32(row_WC[j, 2]) * alpha
+        sums_4W[3, j] += np.uint32(255) * alpha
+
+
+@inlined
+def _average_columns(texels_N: Any, sums_4W: Any, num_columns: int, divisor: int) -> None:
     """Average the sums of one row over each texel's share of the columns."""
     width = sums_4W.shape[1]
-    half = divisor // np.uint64(2)
+    half = np.uint64(divisor // 2)
     for column in range(num_columns):
         left = column * width
         right = left + width
@@ -167,7 +182,18 @@ def _filter_columns(texels: Any, sums_4W: Any, num_columns: int, divisor: Any) -
             blue += weight * np.uint64(sums_4W[2, j])
             alpha += weight * np.uint64(sums_4W[3, j])
             j += 1
-        texels[column] = _packed(red // divisor, green // divisor, blue // divisor, alpha // divisor)
+        texels_N[column] = _packed(
+            _quotient(red, divisor), _quotient(green, divisor), _quotient(blue, divisor), _quotient(alpha, divisor)
+        )
+
+
+@inlined
+def _quotient(number: Any, divisor: int) -> Any:
+    """Divide whole numbers, rounding down.
+
+    Below 2^53 the float quotient is never rounded up to the next whole number, and its division is the faster one.
+    """
+    return np.int64(np.float64(np.int64(number)) / np.float64(divisor))
 
 
 @inlined
@@ -178,9 +204,10 @@ def _filtered(texture_HWC: Bytes, num_rows: int, num_columns: int, margin: int) 
     is a whole number and the average is exact before its one rounding.
     """
     height, width = texture_HWC.shape[:2]
+    if num_rows == height and num_columns == width:
+        return _premultiplied(texture_HWC, margin)
     texels = np.zeros((num_rows + 2 * margin, num_columns + 2 * margin), np.uint64)
     sums_4W = np.empty((4, width), np.uint32)
-    divisor = np.uint64(255 * height * width)
     for i in range(num_rows):
         sums_4W[:] = 0
         top = i * height
@@ -188,9 +215,9 @@ def _filtered(texture_HWC: Bytes, num_rows: int, num_columns: int, margin: int) 
         row = top // num_rows
         while row * num_rows < bottom:
             weight = min((row + 1) * num_rows, bottom) - max(row * num_rows, top)
-            _add_weighted_row(sums_4W, texture_HWC[row], np.uint32(weight))
+            _add_row(sums_4W, texture_HWC[row], np.uint32(weight))
             row += 1
-        _filter_columns(texels[margin + i, margin:], sums_4W, num_columns, divisor)
+        _average_columns(texels[margin + i, margin:], sums_4W, num_columns, 255 * height * width)
     return texels
 
 
@@ -200,7 +227,8 @@ def _filtered(texture_HWC: Bytes, num_rows: int, num_columns: int, margin: int) 
 @inlined
 def _lerp(first: Any, second: Any, weight: Any) -> Any:
     """Blend two texels, lane by lane; ``weight`` is 0 to 255 of 256, for the second."""
-    return ((first * (_WHOLE - weight) + second * weight + _HALF_LANES) >> _S8) & _LANES
+    # Whole words may borrow between lanes on the way: every lane of the sum is in range again.
+    return (((first << _S8) + (second - first) * weight + _HALF_LANES) >> _S8) & _LANES
 
 
 @inlined
@@ -214,16 +242,14 @@ def _span(start: int, step: int, limit: int, first: int, last: int) -> tuple[int
 
 
 @inlined
-def _blend(row_B: Any, place: int, texel: Any, alpha: Any) -> None:
+def _blend(row_B: Any, place: Any, texel: Any, alpha: Any) -> None:
     """Put a premultiplied texel over the pixel whose red byte is at ``place``."""
     if alpha != _BYTE:
-        under = _packed(row_B[place], row_B[place + 1], row_B[place + 2], 0)
-        product = under * (_BYTE - alpha) + _HALF_LANES
-        # x / 255, rounded, exact for every product of two bytes.
-        texel += ((product + ((product >> _S8) & _LANES)) >> _S8) & _LANES
+        under = _packed(row_B[place], row_B[place + _1], row_B[place + _2], 0)
+        texel += _scaled(under, _BYTE - alpha)
     row_B[place] = texel & _BYTE
-    row_B[place + 1] = (texel >> _S16) & _BYTE
-    row_B[place + 2] = (texel >> _S32) & _BYTE
+    row_B[place + _1] = (texel >> _S16) & _BYTE
+    row_B[place + _2] = (texel >> _S32) & _BYTE
 
 
 @inlined
@@ -237,8 +263,8 @@ def _draw_row(
     for column in range(first, last):
         place = np.uint64((v >> FRACTION_BITS) * stride + (u >> FRACTION_BITS))
         below = place + np.uint64(stride)
-        north_west, north_east = texels_N[place], texels_N[place + np.uint64(1)]
-        south_west, south_east = texels_N[below], texels_N[below + np.uint64(1)]
+        north_west, north_east = texels_N[place], texels_N[place + _1]
+        south_west, south_east = texels_N[below], texels_N[below + _1]
         east = np.uint64(u >> (FRACTION_BITS - 8)) & _BYTE
         south = np.uint64(v >> (FRACTION_BITS - 8)) & _BYTE
         u += ux
@@ -246,10 +272,11 @@ def _draw_row(
         if (north_west | north_east | south_west | south_east) == 0:
             continue
         texel = _lerp(_lerp(north_west, north_east, east), _lerp(south_west, south_east, east), south)
-        texel = ((texel * weight + _HALF_LANES) >> _S8) & _LANES
+        if weight != _WHOLE:
+            texel = ((texel * weight + _HALF_LANES) >> _S8) & _LANES
         alpha = texel >> _S48
         if alpha != 0:
-            _blend(row_B, 3 * column, texel, alpha)
+            _blend(row_B, np.uint64(3 * column), texel, alpha)
             drawn_first = min(drawn_first, column)
             drawn_last = column
     return drawn_first, drawn_last
@@ -393,22 +420,65 @@ def _mirrored(index: int, size: int) -> int:
 
 
 @inlined
-def _draw_view(frame_HB: Any, texels: Texels, h: Any) -> None:
-    """Draw one frame of the background as a camera sees it."""
+def camera_step(camera_33: Any, zoom_y: float, zoom_x: float) -> Step:
+    """Return a camera without perspective as steps from pixel to pixel, texel centres at whole numbers.
+
+    The first value is False for a camera with perspective, and for one too extreme for fixed-point.
+    """
+    depth = np.float64(camera_33[2, 2])
+    if camera_33[2, 0] != 0.0 or camera_33[2, 1] != 0.0 or depth == 0.0:
+        return NOT_DRAWN
+    a, b, c = np.float64(camera_33[0, 0]), np.float64(camera_33[0, 1]), np.float64(camera_33[0, 2])
+    d, e, f = np.float64(camera_33[1, 0]), np.float64(camera_33[1, 1]), np.float64(camera_33[1, 2])
+    pose_6 = (a / depth, b / depth, c / depth, d / depth, e / depth, f / depth)
+    is_fit, u, ux, uy, v, vx, vy = texture_step(pose_6, zoom_y, zoom_x)
+    return is_fit, u - ONE, ux, uy, v - ONE, vx, vy
+
+
+@inlined
+def _view(texels: Texels, u: int, v: int) -> Any:
+    """Return the background at a position in 1/256 texel."""
     height, width = texels.shape
+    x, y = u >> 8, v >> 8
+    if 0 <= x < width - 1 and 0 <= y < height - 1:
+        west, east, north, south = x, x + 1, y, y + 1
+    else:
+        west, east, north, south = (
+            _mirrored(x, width),
+            _mirrored(x + 1, width),
+            _mirrored(y, height),
+            _mirrored(y + 1, height),
+        )
+    share = np.uint64(u & 255)
+    upper = _lerp(texels[np.uint64(north), np.uint64(west)], texels[np.uint64(north), np.uint64(east)], share)
+    lower = _lerp(texels[np.uint64(south), np.uint64(west)], texels[np.uint64(south), np.uint64(east)], share)
+    return _lerp(upper, lower, np.uint64(v & 255))
+
+
+@inlined
+def _draw_stepped_view(frame_HB: Any, texels: Texels, step: Step) -> None:
+    """Draw one frame of the background as a camera without perspective sees it."""
+    _, u0, ux, uy, v0, vx, vy = step
+    for row in range(frame_HB.shape[0]):
+        u, v = u0 + row * uy, v0 + row * vy
+        for column in range(frame_HB.shape[1] // 3):
+            texel = _view(texels, u >> (FRACTION_BITS - 8), v >> (FRACTION_BITS - 8))
+            _blend(frame_HB[row], np.uint64(3 * column), texel, _BYTE)
+            u += ux
+            v += vx
+
+
+@inlined
+def _draw_perspective_view(frame_HB: Any, texels: Texels, h: Any) -> None:
+    """Draw one frame of the background as a camera with perspective sees it."""
     for row in range(frame_HB.shape[0]):
         y = row + 0.5
         for column in range(frame_HB.shape[1] // 3):
             x = column + 0.5
-            depth = h[6] * x + h[7] * y + h[8]
-            u = _position((h[0] * x + h[1] * y + h[2]) / depth - 0.5)
-            v = _position((h[3] * x + h[4] * y + h[5]) / depth - 0.5)
-            west, east = _mirrored(u >> 8, width), _mirrored((u >> 8) + 1, width)
-            north, south = _mirrored(v >> 8, height), _mirrored((v >> 8) + 1, height)
-            share = np.uint64(u & 255)
-            upper = _lerp(texels[north, west], texels[north, east], share)
-            lower = _lerp(texels[south, west], texels[south, east], share)
-            _blend(frame_HB[row], 3 * column, _lerp(upper, lower, np.uint64(v & 255)), _BYTE)
+            nearness = 1.0 / (h[6] * x + h[7] * y + h[8])
+            u = _position((h[0] * x + h[1] * y + h[2]) * nearness - 0.5)
+            v = _position((h[3] * x + h[4] * y + h[5]) * nearness - 0.5)
+            _blend(frame_HB[row], np.uint64(3 * column), _view(texels, u, v), _BYTE)
 
 
 @entry_point(nb.void(_BYTES_3D, _INPUT_4D, _INPUT_33))
@@ -435,4 +505,9 @@ def draw_background(frames_THB: Bytes, background_THWC: Bytes, camera_T33: Float
             continue
         if source != made_of:
             texels, made_of = _filtered(background_THWC[source], reduced_y, reduced_x, 0), source
-        _draw_view(frames_THB[t], texels, camera_inverse(camera_T33[t], height / reduced_y, width / reduced_x))
+        step = camera_step(camera_T33[t], height / reduced_y, width / reduced_x)
+        if step[0]:
+            _draw_stepped_view(frames_THB[t], texels, step)
+        else:
+            inverse = camera_inverse(camera_T33[t], height / reduced_y, width / reduced_x)
+            _draw_perspective_view(frames_THB[t], texels, inverse)

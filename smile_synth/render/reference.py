@@ -47,11 +47,12 @@ def _filtered(texture_HWC: npt.NDArray[np.uint8], num_rows: int, num_columns: in
 def _overlaps(num_texels: int, side: int) -> Integers:
     """Return how much of every pixel (columns) each texel (rows) covers, in units of 1 / num_texels."""
     pixel, texel = np.arange(side) * num_texels, np.arange(num_texels)[:, None] * side
-    return np.maximum(0, np.minimum(pixel + num_texels, texel + side) - np.maximum(pixel, texel))
+    covered = np.minimum(pixel + num_texels, texel + side) - np.maximum(pixel, texel)
+    return np.asarray(np.maximum(covered, 0), np.int64)
 
 
 def _lerp(first: Integers, second: Integers, weight: Integers) -> Integers:
-    return (first * (256 - weight) + second * weight + 128) >> 8
+    return np.asarray((first * (256 - weight) + second * weight + 128) >> 8, np.int64)
 
 
 def _bilinear(texels_HWC: Integers, rows: tuple[Integers, Integers], columns: tuple[Integers, Integers]) -> Any:
@@ -125,20 +126,27 @@ def _views(scene: Scene) -> npt.NDArray[np.uint8]:
     frames = []
     for t, camera in enumerate(camera_T33):
         background = scene.background if scene.background.ndim == 3 else scene.background[t]
-        inverse = _plain(kernel.camera_inverse)(camera, height / num_rows, width / num_columns)
-        frames.append(_view(_filtered(background, num_rows, num_columns), inverse, canvas.height, canvas.width))
+        texels_HWC = _filtered(background, num_rows, num_columns)
+        u, v = _camera_positions(camera, height / num_rows, width / num_columns, canvas.height, canvas.width)
+        rows = [_mirrored((v >> 8) + i, num_rows) for i in (0, 1)]
+        columns = [_mirrored((u >> 8) + i, num_columns) for i in (0, 1)]
+        frames.append(_bilinear(texels_HWC, (rows[0], rows[1]), (columns[0], columns[1]))(u & 255, v & 255)[..., :3])
     return np.array(frames, np.uint8)
 
 
-def _view(texels_HWC: Integers, h: Any, num_rows: int, num_columns: int) -> Integers:
+def _camera_positions(
+    camera_33: npt.NDArray[np.float32], zoom_y: float, zoom_x: float, num_rows: int, num_columns: int
+) -> tuple[Integers, Integers]:
+    """Return where in the background, in 1/256 texel, every pixel of the canvas looks."""
     row, column = np.indices((num_rows, num_columns))
+    is_stepped, u0, ux, uy, v0, vx, vy = _plain(kernel.camera_step)(camera_33, zoom_y, zoom_x)
+    if is_stepped:
+        return (u0 + column * ux + row * uy) >> 24, (v0 + column * vx + row * vy) >> 24
+    h = _plain(kernel.camera_inverse)(camera_33, zoom_y, zoom_x)
     x, y = column + 0.5, row + 0.5
-    depth = h[6] * x + h[7] * y + h[8]
-    u = _positions((h[0] * x + h[1] * y + h[2]) / depth - 0.5)
-    v = _positions((h[3] * x + h[4] * y + h[5]) / depth - 0.5)
-    rows = [_mirrored((v >> 8) + i, texels_HWC.shape[0]) for i in (0, 1)]
-    columns = [_mirrored((u >> 8) + i, texels_HWC.shape[1]) for i in (0, 1)]
-    return np.asarray(_bilinear(texels_HWC, (rows[0], rows[1]), (columns[0], columns[1]))(u & 255, v & 255)[..., :3])
+    nearness = 1.0 / (h[6] * x + h[7] * y + h[8])
+    u = _positions((h[0] * x + h[1] * y + h[2]) * nearness - 0.5)
+    return u, _positions((h[3] * x + h[4] * y + h[5]) * nearness - 0.5)
 
 
 def _positions(value: npt.NDArray[np.float64]) -> Integers:
