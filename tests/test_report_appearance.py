@@ -31,9 +31,7 @@ def power_law_frame(exponent, *, size=128):
 
 
 def test_white_and_black_are_100_and_0():
-    assert measure_appearance(clip_of(255), NO_BOXES, RINGS).values["brightness"][0] == pytest.approx(
-        100, abs=0.1
-    )
+    assert measure_appearance(clip_of(255), NO_BOXES, RINGS).values["brightness"][0] == pytest.approx(100, abs=0.1)
     assert measure_appearance(clip_of(0), NO_BOXES, RINGS).values["brightness"][0] == pytest.approx(0, abs=0.1)
 
 
@@ -49,9 +47,7 @@ def test_still_clip_does_not_change_and_a_step_of_ten_levels_is_ten():
 def test_half_of_the_pixels_changing_is_a_half():
     frames = clip_of(100)
     frames[:, 2:, :16] = 200
-    np.testing.assert_allclose(
-        measure_appearance(frames, NO_BOXES, RINGS).values["changed_share"], [[0, 0.5, 0]]
-    )
+    np.testing.assert_allclose(measure_appearance(frames, NO_BOXES, RINGS).values["changed_share"], [[0, 0.5, 0]])
 
 
 def test_contrast_outside_objects_leaves_their_boxes_out():

@@ -55,7 +55,7 @@ def test_memory_is_bounded_and_quantiles_stay_near():
 
 
 def test_whole_numbers_get_a_bin_each():
-    values = Values(QuantitySpec("n", "Objects", "objects", "frame", "How many.", whole=True))
+    values = Values(QuantitySpec("n", "Objects", "objects", "frame", "How many."))
     values.add([1, 1, 2, 4])
     histogram = values.summary().histogram
     assert histogram.edges == [0.5, 1.5, 2.5, 3.5, 4.5]

@@ -148,14 +148,15 @@ class Features(Part):
     """What a frozen image model sees in the frames."""
 
     model: str = Field(description="the feature model that every figure here depends on")
+    clips: int = Field(description="clips whose first and last frame were seen")
     frames: int = Field(description="feature vectors; one is the mean over a frame's tokens")
     width: int = Field(description="numbers in a feature vector")
     diversity_logdet: float | None = Field(
         description="natural logarithm of the determinant of (covariance + 1e-6 identity)"
     )
     effective_rank: float | None = Field(description="exponential of the entropy of the covariance's eigenvalues")
-    variance_over_tokens: float = Field(description="mean variance of a channel over the tokens of one clip")
-    variance_over_clips: float = Field(description="mean variance of a channel over the means of the clips")
+    variance_over_tokens: float = Field(description="mean variance of a channel over the tokens of one frame")
+    variance_over_clips: float = Field(description="mean variance of a channel over the means of frames")
     quantities: list[Quantity] = Field(description="distributions")
     frechet_distance: float | None = Field(description="to the natural frames, null without any or with too few")
 
@@ -177,17 +178,26 @@ class Natural(Part):
 
 
 class Masks(Part):
-    """What a recipe's masks hide."""
+    """What the masks of one stage of training hide."""
 
-    recipe: str = Field(description="where the mask's parameters come from")
+    stage: str = Field(description="stage of the training")
     kind: str = Field(description="kind of mask")
     params: dict[str, Any] = Field(description="all parameters of the mask")
     tokens: int = Field(description="tokens of a clip")
-    hidden_tokens: int = Field(description="tokens hidden in every clip")
-    wrong_counts: int = Field(description="masks with another number of hidden tokens; anything but 0 is a fault")
-    object_token_share: float = Field(description="share of all tokens that an object touches, 0 to 1")
-    object_tokens_hidden: float | None = Field(description="share of object tokens hidden, 0 to 1")
-    other_tokens_hidden: float | None = Field(description="share of the other tokens hidden, 0 to 1")
+    hidden_tokens: int = Field(description="tokens that every mask must hide")
+    wrong_counts: int = Field(description="masks that hide another number of tokens; anything but 0 is a fault")
+    object_token_share: float = Field(description="share of all tokens that an object's box overlaps, 0 to 1")
+    object_tokens_hidden: float | None = Field(description="share of object tokens hidden, 0 to 1; null without any")
+    other_tokens_hidden: float | None = Field(description="share of the other tokens hidden, 0 to 1; null without any")
+
+
+class Training(Part):
+    """What a recipe would do with the data set."""
+
+    recipe: str = Field(description="name of the recipe")
+    epochs: float = Field(description="how often the student would see each clip")
+    teacher: str | None = Field(description="the teacher, null where the target is pixels")
+    masks: list[Masks] = Field(description="one entry for each stage")
 
 
 class AssetUse(Part):
@@ -245,7 +255,7 @@ class Report(Part):
     label_quantities: list[Quantity] = Field(description="number labels")
     appearance: Appearance
     features: Features | None = Field(description="null where no feature model was asked for")
-    masks: Masks | None = Field(description="null where no recipe names a mask")
+    training: Training | None = Field(description="null where no recipe says how to train on the data set")
     assets: list[AssetKind]
     natural: Natural | None = Field(description="null without --natural")
 

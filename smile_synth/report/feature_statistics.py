@@ -181,6 +181,7 @@ class FeatureSummary:
         self.model = model
         self.moments = Moments(width)
         self._spread = Values(TOKEN_SPREAD_SPEC)
+        self._clips = 0
 
     def add(self, frames_BTHWC: npt.NDArray[np.uint8]) -> None:
         """Take in the first and the last frame of some clips; of single images, the image."""
@@ -189,6 +190,7 @@ class FeatureSummary:
         tokens_BND = self.model.tokens(ends.reshape(-1, *ends.shape[2:]))
         self.moments.add(tokens_BND.mean(1))
         self._spread.add(tokens_BND.var(1).mean(1))
+        self._clips += len(frames_BTHWC)
 
     def summary(self, natural: Moments | None) -> Features:
         """Return what was gathered.
@@ -199,6 +201,7 @@ class FeatureSummary:
         spread = self._spread.summary()
         return Features(
             model=self.model.name,
+            clips=self._clips,
             frames=self.moments.count,
             width=len(self.moments.mean),
             diversity_logdet=diversity_logdet(self.moments),

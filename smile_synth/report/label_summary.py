@@ -57,7 +57,7 @@ class LabelSummary:
 
 
 def _quantity(name: str, spec: LabelSpec) -> QuantitySpec:
-    return QuantitySpec(f"label_{name}", _title(name), spec.unit, spec.per, _sentence(spec.description), whole=True)
+    return QuantitySpec(f"label_{name}", _title(name), spec.unit or "number", spec.per, _sentence(spec.description))
 
 
 def _title(name: str) -> str:

@@ -21,7 +21,6 @@ LAYOUT_SPECS = (
         "objects",
         "frame",
         "How many objects have something of them on the canvas.",
-        whole=True,
     ),
     QuantitySpec(
         "coverage",

@@ -8,13 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from smile_synth.errors import ReportError
 from smile_synth.report.content import Report
+from smile_synth.report.mask_statistics import seen_frames
 from smile_synth.report.page import MAX_NBYTES, PagePictures, Still, build_page
 from smile_synth.report.pictures import Film, film, still
 from smile_synth.report.sentences import with_unit
+from smile_synth.report.training_plan import TrainingPlan
 from smile_synth.store import Store
+
+BoxReader = Callable[[int], npt.NDArray[np.float32]]
 
 PAGE_SUFFIXES = (".html", ".htm")
 STILL_SIDE_PX = 160
@@ -35,16 +40,17 @@ class ReportFiles:
     content: Path
 
 
-def report_files(out: Path) -> ReportFiles:
+def report_files(out: Path, *, name: str = "report") -> ReportFiles:
     """Return the files of a report, and make sure they can be written.
 
     Args:
-        out: an ``.html`` file, or a folder for ``report.html`` and ``report.json``.
+        out: an ``.html`` file, or a folder.
+        name: of the files inside a folder.
 
     Raises:
         ReportError: the place cannot be written.
     """
-    page = out if out.suffix.lower() in PAGE_SUFFIXES else out / "report.html"
+    page = out if out.suffix.lower() in PAGE_SUFFIXES else out / f"{name}.html"
     files = ReportFiles(page, page.with_suffix(".json"))
     for file in (files.page, files.content):
         if file.is_dir():
@@ -58,18 +64,19 @@ def report_files(out: Path) -> ReportFiles:
     return files
 
 
-def write_report(store: Store, report: Report, files: ReportFiles) -> None:
+def write_report(store: Store, report: Report, files: ReportFiles, plan: TrainingPlan | None) -> None:
     """Write the page and the JSON.
 
     Args:
         store: that the report is about.
         report: what was measured.
         files: from ``report_files``.
+        plan: whose masks are shown; the one that the report was made with.
 
     Raises:
         ReportError: the place cannot be written.
     """
-    page = _small_page(lambda side_px: build_page(report, take_pictures(store, report, film_side_px=side_px)))
+    page = _small_page(lambda side_px: build_page(report, take_pictures(store, report, plan, film_side_px=side_px)))
     write_text(files.content, report.model_dump_json(indent=1) + "\n")
     write_text(files.page, page)
 
@@ -94,12 +101,13 @@ def _not_writable(path: Path, error: OSError) -> ReportError:
     return ReportError(f"the report cannot be written to {path}: {reason}; give another place with --out")
 
 
-def take_pictures(store: Store, report: Report, *, film_side_px: int) -> PagePictures:
+def take_pictures(store: Store, report: Report, plan: TrainingPlan | None, *, film_side_px: int) -> PagePictures:
     """Read the clips that the page shows, and turn them into pictures.
 
     Args:
         store: that the report is about.
         report: which clips.
+        plan: whose masks are shown.
         film_side_px: longest side of a frame in a film.
     """
     boxes = _boxes(store)
@@ -119,13 +127,25 @@ def take_pictures(store: Store, report: Report, *, film_side_px: int) -> PagePic
             (extreme, [take(e.clip, f"clip {e.clip}: {with_unit(e.value, extreme.unit)}") for e in extreme.examples])
             for extreme in report.extremes
         ],
+        masks=[] if plan is None else _mask_films(store, plan, report, boxes, film_side_px),
     )
 
 
-def _boxes(store: Store) -> Callable[[int], np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
+def _mask_films(store: Store, plan: TrainingPlan, report: Report, boxes: BoxReader, side_px: int) -> list[Film]:
+    """Return a clip with objects whole, and as the student sees it in every stage."""
+    clip = next((e.clip for extreme in report.extremes for e in extreme.examples), report.animated[0])
+    frames, clip_boxes, grid = store.read_frames([clip])[0], boxes(clip), plan.grid(store.canvas)
+    films = [film(clip, frames, clip_boxes, caption=f"clip {clip}, whole", max_side_px=side_px)]
+    for stage, mask in plan.masks:
+        seen = seen_frames(frames, clip_boxes, mask, grid, seed=report.overview.sample_seed)
+        films.append(film(clip, seen, clip_boxes, caption=f"stage {stage!r}: {mask.kind} mask", max_side_px=side_px))
+    return films
+
+
+def _boxes(store: Store) -> BoxReader:
     reader = store.reader("boxes")
 
-    def read(clip: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    def read(clip: int) -> npt.NDArray[np.float32]:
         boxes = np.empty(reader.spec.item_shape, np.float32)
         reader.read_into(clip, boxes)
         return boxes

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from smile_synth.report import plots
 from smile_synth.report.appearance_statistics import COLOUR_LIMIT
-from smile_synth.report.content import Extreme, Natural, Quantity, Report
+from smile_synth.report.content import Extreme, Features, Natural, Quantity, Report, Training
 from smile_synth.report.pictures import Film
 from smile_synth.report.sentences import counts_sentence, number, quantity_sentence
 from smile_synth.store.summary import format_size
@@ -43,11 +43,13 @@ class PagePictures:
         contact_sheet: frames.
         animated: a few clips.
         extremes: what they show, and clips.
+        masks: a clip whole, and as the student sees it in each stage of training.
     """
 
     contact_sheet: list[Still]
     animated: list[Film]
     extremes: list[tuple[Extreme, list[Film]]]
+    masks: list[Film]
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ class Section:
         intro: a sentence or two.
         plates: its figures.
         tables: title, column names and rows.
+        films: clips shown below the figures.
     """
 
     anchor: str
@@ -82,6 +85,7 @@ class Section:
     intro: str
     plates: list[Plate] = field(default_factory=list)
     tables: list[tuple[str, list[str], list[list[str]]]] = field(default_factory=list)
+    films: list[Film] = field(default_factory=list)
 
 
 def build_page(report: Report, pictures: PagePictures) -> str:
@@ -91,15 +95,15 @@ def build_page(report: Report, pictures: PagePictures) -> str:
         report: what it says.
         pictures: what it shows.
     """
-    template = _environment().get_template("page.html.j2")
+    template = page_environment().get_template("page.html.j2")
     return template.render(
         report=report,
         pictures=pictures,
         facts=list(_facts(report)),
-        sections=[section for section in _sections(report) if section.plates or section.tables],
+        sections=list(_sections(report, pictures)),
         recipe=yaml.safe_dump(report.overview.recipe, sort_keys=False, allow_unicode=True),
-        style=Markup(_text("page.css")),
-        script=Markup(_text("page.js")),
+        style=Markup(page_text("page.css")),
+        script=Markup(page_text("page.js")),
     )
 
 
@@ -108,7 +112,8 @@ def film_data(film: Film) -> str:
     return json.dumps({"frames": film.frames, "boxes": film.boxes}, separators=(",", ":"))
 
 
-def _environment() -> Environment:
+def page_environment() -> Environment:
+    """Return what fills the templates of pages."""
     environment = Environment(
         loader=PackageLoader("smile_synth.report", "."),
         autoescape=True,
@@ -121,7 +126,8 @@ def _environment() -> Environment:
     return environment
 
 
-def _text(name: str) -> str:
+def page_text(name: str) -> str:
+    """Return the text of a file that pages include."""
     return Path(str(resources.files("smile_synth.report") / name)).read_text(encoding="utf-8")
 
 
@@ -135,15 +141,21 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
     yield "Generators", ", ".join(o.generators)
     yield "Seed", str(o.seed)
     yield "Written by", ", ".join(f"{name} {version}" for name, version in o.versions.items())
-    licences = [f"{e.name} ({e.count} {kind.kind}s)" for kind in report.assets for e in kind.licences.counts]
-    yield "Licences of assets", "; ".join(licences) or "no assets"
+    for kind in report.assets:
+        yield f"Licences of {kind.kind}s", ", ".join(f"{e.name} ({e.count})" for e in kind.licences.counts)
 
 
-def _sections(report: Report) -> Iterator[Section]:
+def _sections(report: Report, pictures: PagePictures) -> Iterator[Section]:
     yield _motion(report)
-    yield _labels(report)
+    if report.labels or report.label_quantities:
+        yield _labels(report)
     yield _appearance(report)
-    yield _assets(report)
+    if report.features is not None:
+        yield _features(report.features, report.natural)
+    if report.training is not None:
+        yield _training(report.training, pictures.masks)
+    if report.assets:
+        yield _assets(report)
 
 
 def _motion(report: Report) -> Section:
@@ -187,6 +199,12 @@ def _appearance(report: Report) -> Section:
         f"What frames look like. {look.still_clips} of {report.overview.sampled_clips} clips do not change at all; "
         f"{100 * look.near_duplicate_share:.3g} % of {look.compared_clips} compared clips look the same as another."
     )
+    if natural is not None:
+        intro += (
+            f" Beside it: {natural.clips} clips of {natural.videos} videos and {natural.images} images in "
+            f"{natural.folder}, every {natural.stride}. frame, scaled and cropped to the same size"
+            + (f"; {len(natural.skipped)} files could not be read." if natural.skipped else ".")
+        )
     return Section("appearance", "Appearance", intro, plates)
 
 
@@ -202,6 +220,81 @@ def _spectrum_sentence(report: Report) -> str:
     if natural is not None and natural.amplitude_exponent is not None:
         text += f" {natural.folder}: {natural.amplitude_exponent:.2f} in amplitude."
     return text
+
+
+def _features(features: Features, natural: Natural | None) -> Section:
+    few = f"too few frames for {features.width} channels; give a larger --feature-clips"
+    rows = [
+        [
+            "frames",
+            f"{features.frames}, the first and the last of {features.clips} clips",
+            "one vector is a frame's mean",
+        ],
+        [
+            "diversity",
+            _or(features.diversity_logdet, few),
+            "log-determinant of their covariance; larger: more varied",
+        ],
+        ["effective rank", _or(features.effective_rank, few), f"directions in use, of {features.width}"],
+        ["variance over tokens", number(features.variance_over_tokens), "mean over channels, within a frame"],
+        ["variance over clips", number(features.variance_over_clips), "mean over channels, between means of frames"],
+    ]
+    if natural is not None:
+        too_few = "too few frames on one of the sides"
+        rows += [
+            [
+                f"diversity of {natural.folder}",
+                _or(natural.diversity_logdet, too_few),
+                f"{natural.feature_frames} frames",
+            ],
+            ["Fréchet distance", _or(features.frechet_distance, too_few), f"to {natural.folder}; smaller is nearer"],
+        ]
+    intro = (
+        f"What a frozen image model sees, here {features.model}. Figures of different feature models, and of different "
+        "frame sizes, cannot be compared."
+    )
+    plates = [_quantity_plate(quantity, note=f"Features: {features.model}.") for quantity in features.quantities]
+    return Section(
+        "features", "Features", intro, plates, [(f"In {features.model}", ["figure", "value", "meaning"], rows)]
+    )
+
+
+def _training(training: Training, films: list[Film]) -> Section:
+    teacher = f", with the teacher {training.teacher}" if training.teacher else ", with pixels as target"
+    intro = (
+        f"What the recipe {training.recipe!r} would do: show each clip {number(training.epochs)} times{teacher}. "
+        "Object tokens are those that a box overlaps; what the student does not see is grey."
+    )
+    rows = [
+        [
+            masks.stage,
+            masks.kind,
+            f"{masks.hidden_tokens} of {masks.tokens}",
+            "in every mask" if not masks.wrong_counts else f"WRONG in {masks.wrong_counts} masks",
+            f"{100 * masks.object_token_share:.3g} %",
+            _percent(masks.object_tokens_hidden),
+            _percent(masks.other_tokens_hidden),
+        ]
+        for masks in training.masks
+    ]
+    columns = [
+        "stage",
+        "mask",
+        "tokens hidden",
+        "count",
+        "object tokens, of all",
+        "object tokens hidden",
+        "other tokens hidden",
+    ]
+    return Section("training", "Masks", intro, tables=[("What masks hide", columns, rows)], films=films)
+
+
+def _or(value: float | None, otherwise: str) -> str:
+    return otherwise if value is None else number(value)
+
+
+def _percent(share: float | None) -> str:
+    return "there are none" if share is None else f"{100 * share:.3g} %"
 
 
 def _assets(report: Report) -> Section:
@@ -225,11 +318,11 @@ def _assets(report: Report) -> Section:
     )
 
 
-def _quantity_plate(quantity: Quantity, natural: Natural | None = None) -> Plate:
+def _quantity_plate(quantity: Quantity, natural: Natural | None = None, note: str = "") -> Plate:
     beside: Sequence[Quantity] = natural.quantities if natural is not None else ()
     other = next((q for q in beside if q.name == quantity.name and q.quantiles), None)
     series = [("this data set", quantity)]
-    caption = quantity_sentence(quantity)
+    caption = f"{quantity_sentence(quantity)} {note}".rstrip()
     if other is not None and natural is not None and other.median is not None:
         series.append((natural.folder, other))
         caption += f" {natural.folder}: median {number(other.median)}."

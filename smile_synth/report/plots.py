@@ -60,11 +60,13 @@ def histogram_plot(series: Sequence[tuple[str, Quantity]]) -> str:
             axes.stairs(share, edges, fill=i == 0, color=colour, alpha=0.75 if i == 0 else 1, label=name, linewidth=1.5)
         axes.set_xlim(edges[0], edges[-1])
         axes.set_ylim(bottom=0)
+        if edges[1] - edges[0] == 1:
+            axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
         if len(shown) > 1:
             axes.legend(loc="upper right")
     quantity = series[0][1]
     axes.set_xlabel(f"{quantity.title.lower()} ({quantity.unit})" if quantity.unit else quantity.title.lower())
-    axes.set_ylabel(f"values (%), one a {quantity.of}" if len(quantity.of) < 12 else "values (%)")
+    axes.set_ylabel("share of values (%)")
     return _svg(figure, quantity.title)
 
 

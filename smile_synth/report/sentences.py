@@ -14,9 +14,15 @@ def number(value: float) -> str:
     return f"{value:.2e}".replace("-", "−")
 
 
+def rounded(value: float, scale: float) -> float:
+    """Return a number without the digits that mean nothing beside numbers as large as ``scale``."""
+    step = scale / 1000
+    return 0.0 if abs(value) < step / 2 else value
+
+
 def with_unit(value: float, unit: str) -> str:
     """Return a number with its unit, where it has one that reads well behind a number."""
-    return f"{number(value)} {unit}".rstrip() if not unit.startswith(("share", "ratio")) else number(value)
+    return f"{number(value)} {unit}".rstrip() if not unit.startswith(("share", "ratio", "number")) else number(value)
 
 
 def quantity_sentence(quantity: Quantity) -> str:
@@ -25,11 +31,13 @@ def quantity_sentence(quantity: Quantity) -> str:
         return f"{quantity.meaning} There is nothing to measure here."
     low, high = quantity.quantiles[5], quantity.quantiles[95]
     values = f"{quantity.count:,}".replace(",", " ")
+    scale = max(abs(low), abs(high))
     if quantity.minimum == quantity.maximum:
         return f"{quantity.meaning} It is {with_unit(quantity.median, quantity.unit)} throughout ({values} values)."
+    median = with_unit(rounded(quantity.median, scale), quantity.unit)
     return (
-        f"{quantity.meaning} Median {with_unit(quantity.median, quantity.unit)}; nine in ten of {values} values lie "
-        f"between {number(low)} and {number(high)}."
+        f"{quantity.meaning} Median {median}; nine in ten of {values} values, one for each {quantity.of}, lie between "
+        f"{number(rounded(low, scale))} and {number(rounded(high, scale))}."
     )
 
 

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from smile_synth import __version__
 from smile_synth.progress import track
 from smile_synth.report.appearance_summary import AppearanceSummary
 from smile_synth.report.asset_summary import AssetSummary
-from smile_synth.report.content import Overview, Report
+from smile_synth.report.content import Overview, Report, Training
 from smile_synth.report.extremes import Extremes
+from smile_synth.report.feature_statistics import FeatureModel, FeatureSummary, Moments
 from smile_synth.report.label_summary import LabelSummary
 from smile_synth.report.motion_summary import MotionSummary
+from smile_synth.report.natural import NaturalSample
 from smile_synth.report.sample import ClipBatch, choose_clips, read_batches
 from smile_synth.report.tracks import find_tracks
+from smile_synth.report.training_plan import TrainingPlan
 from smile_synth.report.verdict import judge
 from smile_synth.store import Store
 from smile_synth.store.summary import store_nbytes
@@ -29,13 +35,34 @@ class SurveyParams:
     Args:
         clips: how many clips, None for all.
         seed: chooses them.
+        model: sees frames; None for no features.
+        feature_clips: most clips that the model sees; it costs far more than everything else.
+        natural: natural files to put the store beside.
+        training: what a recipe would do with the store.
     """
 
     clips: int | None = 1000
     seed: int = 0
+    model: FeatureModel | None = None
+    feature_clips: int = 500
+    natural: NaturalSample | None = None
+    training: TrainingPlan | None = None
 
 
-def survey(store: Store, params: SurveyParams) -> Report:
+@dataclass(frozen=True)
+class Surveyed:
+    """What was found.
+
+    Args:
+        report: everything that can be said of one store alone.
+        moments: of the features of its frames, to compare with another's; None without a feature model.
+    """
+
+    report: Report
+    moments: Moments | None
+
+
+def survey(store: Store, params: SurveyParams) -> Surveyed:
     """Measure a store.
 
     Args:
@@ -44,16 +71,24 @@ def survey(store: Store, params: SurveyParams) -> Report:
 
     Raises:
         DamagedStoreError: a chunk is damaged; names array, shard and clip.
+        ModelError: masks do not fit the store's canvas.
     """
     clips = choose_clips(store.num_clips, params.clips, seed=params.seed)
-    parts = _Parts(store)
-    with track(len(clips), "report") as progress:
+    parts = _Parts(store, params, clips)
+    with track(len(clips), f"report {store.path.name}") as progress:
         for batch in read_batches(store, clips):
             parts.add(batch)
             progress.advance(len(batch.clips_B))
+    report = _report(store, params, clips, parts)
+    moments = None if parts.features is None else parts.features.moments
+    return Surveyed(report.model_copy(update={"verdict": judge(report)}), moments)
+
+
+def _report(store: Store, params: SurveyParams, clips: npt.NDArray[np.int64], parts: _Parts) -> Report:
     few = choose_clips(len(clips), SHEET_CLIPS, seed=params.seed, purpose="report contact sheet")
     moving = choose_clips(len(clips), ANIMATED_CLIPS, seed=params.seed, purpose="report animations")
-    report = Report(
+    natural = params.natural
+    return Report(
         smile_synth_version=__version__,
         overview=_overview(store, len(clips), params.seed),
         verdict=[],
@@ -64,18 +99,17 @@ def survey(store: Store, params: SurveyParams) -> Report:
         labels=parts.labels.classes(),
         label_quantities=parts.labels.numbers(),
         appearance=parts.appearance.summary(),
-        features=None,
-        masks=None,
+        features=parts.features.summary(natural.moments if natural else None) if parts.features else None,
+        training=_training(store, params.training, parts),
         assets=parts.assets.summary(),
-        natural=None,
+        natural=natural.content if natural else None,
     )
-    return report.model_copy(update={"verdict": judge(report)})
 
 
 class _Parts:
     """The parts of a report while they are being gathered."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, params: SurveyParams, clips: npt.NDArray[np.int64]) -> None:
         canvas = store.canvas
         self._height, self._width = canvas.height, canvas.width
         self.motion = MotionSummary(canvas.height, canvas.width)
@@ -83,6 +117,10 @@ class _Parts:
         self.labels = LabelSummary(store.label_specs)
         self.assets = AssetSummary(store.assets)
         self.extremes = Extremes()
+        self.features = None if params.model is None else FeatureSummary(params.model)
+        self.masks = [] if params.training is None else params.training.mask_summaries(canvas, seed=params.seed)
+        few = choose_clips(len(clips), params.feature_clips, seed=params.seed, purpose="report features")
+        self._feature_clips = clips[few]
 
     def add(self, batch: ClipBatch) -> None:
         tracks = find_tracks(
@@ -93,6 +131,22 @@ class _Parts:
         self.labels.add(batch, tracks.is_present_BK)
         self.assets.add(batch)
         self.extremes.add(batch.clips_B, motion, layout)
+        for masks in self.masks:
+            masks.add(batch.boxes_BKT4)
+        is_seen = np.isin(batch.clips_B, self._feature_clips)
+        if self.features is not None and is_seen.any():
+            self.features.add(batch.frames_BTHWC[is_seen])
+
+
+def _training(store: Store, plan: TrainingPlan | None, parts: _Parts) -> Training | None:
+    if plan is None:
+        return None
+    return Training(
+        recipe=plan.name,
+        epochs=plan.epochs(store.num_clips),
+        teacher=plan.teacher,
+        masks=[masks.summary() for masks in parts.masks],
+    )
 
 
 def _overview(store: Store, sampled_clips: int, sample_seed: int) -> Overview:

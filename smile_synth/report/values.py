@@ -21,7 +21,6 @@ class QuantitySpec:
 
     Args:
         name, title, unit, of, meaning: as in ``Quantity``.
-        whole: every value is a whole number, which gets a bin of its own.
     """
 
     name: str
@@ -29,7 +28,6 @@ class QuantitySpec:
     unit: str
     of: str
     meaning: str
-    whole: bool = False
 
 
 class Values:
@@ -97,14 +95,14 @@ class Values:
         )
 
     def _histogram(self) -> Histogram:
-        counts, edges = np.histogram(self._kept, _bin_edges(self._kept, whole=self.spec.whole))
+        counts, edges = np.histogram(self._kept, _bin_edges(self._kept))
         return Histogram(edges=edges.tolist(), counts=counts.tolist())
 
 
-def _bin_edges(values: npt.NDArray[np.float64], *, whole: bool) -> npt.NDArray[np.float64]:
+def _bin_edges(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Return edges that hold every value; whole numbers sit in the middle of their bins while they are few."""
     low, high = float(values.min()), float(values.max())
-    if whole and high - low <= NUM_BINS:
+    if high - low <= NUM_BINS and (values == np.round(values)).all():
         return np.arange(low - 0.5, high + 1.0)
     if low == high:
         return np.array([low - 0.5, high + 0.5])

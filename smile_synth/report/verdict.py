@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from smile_synth.errors import ReportError, nearest
+from smile_synth.report.asset_summary import UNKNOWN
 from smile_synth.report.content import Counts, Finding, Report, quantities
 
 ANY = "any"
@@ -160,36 +160,39 @@ def _flat_backgrounds(report: Report, limit: float) -> tuple[str, float] | None:
 
 
 def _memorisation(report: Report, limit: float) -> tuple[str, float] | None:
-    epochs = _epochs(report.overview.recipe)
-    ratio = epochs / max(report.overview.clips, 1)
-    if ratio <= limit:
+    training, clips = report.training, report.overview.clips
+    if training is None or training.epochs / clips <= limit or training.epochs <= MIN_EPOCHS_TO_MEMORISE:
         return None
-    return f"The recipe shows each of only {report.overview.clips} clips {epochs} times.", ratio
-
-
-def _epochs(recipe: dict[str, Any]) -> int:
-    """Return how often a recipe's pretraining shows a clip, 0 without pretraining."""
-    pretrain = recipe.get("pretrain") or {}
-    stages = pretrain.get("stages") or []
-    return sum(int(stage.get("epochs") or 0) for stage in stages) or int(pretrain.get("epochs") or 0)
+    text = f"The recipe {training.recipe!r} shows each of only {clips} clips {training.epochs:.3g} times."
+    return text, training.epochs / clips
 
 
 def _mask_misses_motion(report: Report, limit: float) -> tuple[str, float] | None:
-    masks = report.masks
-    if masks is None or masks.object_tokens_hidden is None or masks.object_tokens_hidden >= limit:
-        return None
-    hidden = masks.object_tokens_hidden
-    return f"Masks of kind {masks.kind!r} hide only {_percent(hidden)} of the tokens that objects touch.", hidden
+    for masks in report.training.masks if report.training else ():
+        hidden = masks.object_tokens_hidden
+        if hidden is not None and hidden < limit:
+            text = f"Masks of kind {masks.kind!r} hide only {_percent(hidden)} of the tokens that objects touch."
+            return text, hidden
+    return None
 
 
 def _mask_count(report: Report, limit: float) -> tuple[str, float] | None:
-    wrong = report.masks.wrong_counts if report.masks else 0
+    wrong = sum(masks.wrong_counts for masks in report.training.masks) if report.training else 0
     return (f"{wrong} masks hide another number of tokens than they must.", float(wrong)) if wrong > limit else None
 
 
-def _unknown_licences(report: Report, limit: float) -> tuple[str, float] | None:
-    from smile_synth.report.asset_summary import UNKNOWN
+def _flat_features(report: Report, limit: float) -> tuple[str, float] | None:
+    features = report.features
+    if features is None:
+        return None
+    ratio = features.variance_over_tokens / max(features.variance_over_tokens + features.variance_over_clips, 1e-12)
+    if ratio >= limit:
+        return None
+    text = f"Only {_percent(ratio)} of the variance of features ({features.model}) lies between tokens of a frame."
+    return text, ratio
 
+
+def _unknown_licences(report: Report, limit: float) -> tuple[str, float] | None:
     counts = [entry for kind in report.assets for entry in kind.licences.counts]
     unknown, total = sum(e.count for e in counts if e.name == UNKNOWN), sum(e.count for e in counts)
     share = unknown / max(total, 1)
@@ -197,6 +200,7 @@ def _unknown_licences(report: Report, limit: float) -> tuple[str, float] | None:
 
 
 FLAT_CONTRAST = 4.0
+MIN_EPOCHS_TO_MEMORISE = 20
 
 CHECKS = (
     Check(
@@ -268,6 +272,13 @@ CHECKS = (
         _flat_backgrounds,
         "Use photographs or textures as backgrounds: a flat one gives the teacher nothing to say.",
         "backgrounds without any structure",
+    ),
+    Check(
+        "flat-features",
+        0.2,
+        _flat_features,
+        "Use backgrounds with more structure: the tokens of a frame all look alike to the teacher.",
+        "a frame's tokens hardly differ in the features of the feature model",
     ),
     Check(
         "mask-misses-motion",
