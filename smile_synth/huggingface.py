@@ -37,6 +37,8 @@ _BLOCK_NAMES = {
 }
 _OUTER_NAMES = {"patch_embed.proj": "embeddings.patch_embeddings.projection", "norm": "layernorm", "fc_norm": "fc_norm"}
 _SELF = "attention.attention"
+# transformers 4 reads the first, some versions of 5 read the second alone and would leave zeros for the first.
+_BIAS_NAMES = {"attn.q_bias": ("q_bias", "query.bias"), "attn.v_bias": ("v_bias", "value.bias")}
 
 
 def is_huggingface(folder: Path) -> bool:
@@ -144,7 +146,8 @@ def _to_huggingface(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
             for part, third in zip(("query", "key", "value"), value.chunk(3), strict=True):
                 renamed[f"{layer}.{_SELF}.{part}.weight"] = third
         elif rest in ("attn.q_bias", "attn.v_bias"):
-            renamed[f"{layer}.{_SELF}.{rest.removeprefix('attn.')}"] = value
+            for theirs in _BIAS_NAMES[rest]:
+                renamed[f"{layer}.{_SELF}.{theirs}"] = value
         else:
             module, _, kind = rest.rpartition(".")
             renamed[f"{layer}.{_BLOCK_NAMES[module]}.{kind}"] = value
@@ -178,9 +181,10 @@ def _attention(held: Mapping[str, Tensor], theirs: str, ours: str) -> dict[str, 
     if key_bias is not None and key_bias.any():
         raise WeightsError(f"{theirs}key.bias is not zero: VideoMAE encoders have no key bias")
     zeros = torch.zeros(len(present[0]))
-    query_bias = held.get(f"{theirs}q_bias", held.get(f"{theirs}query.bias", zeros))
-    value_bias = held.get(f"{theirs}v_bias", held.get(f"{theirs}value.bias", zeros))
-    return {f"{ours}qkv.weight": torch.cat(present), f"{ours}q_bias": query_bias, f"{ours}v_bias": value_bias}
+    found = {f"{ours}qkv.weight": torch.cat(present)}
+    for name, (old, new) in _BIAS_NAMES.items():
+        found[f"{ours}{name.removeprefix('attn.')}"] = held.get(theirs + old, held.get(theirs + new, zeros))
+    return found
 
 
 def _read_config(path: Path) -> dict[str, Any]:
