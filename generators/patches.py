@@ -149,8 +149,8 @@ def draw_patch_alpha(outline: PatchOutline, height: int, width: int, softness: f
         height, width: in pixels.
         softness: part of the way from edge to middle over which it fades; 0 is a hard edge.
     """
-    y = np.abs((np.arange(height) + 0.5) * (2 / height) - 1)[:, None]
-    x = np.abs((np.arange(width) + 0.5) * (2 / width) - 1)[None, :]
+    y = (np.abs(2 * np.arange(height) + 1 - height) / height)[:, None]
+    x = (np.abs(2 * np.arange(width) + 1 - width) / width)[None, :]
     # 0 in the middle, 1 on the edge.
     if outline == "rectangle":
         outwards = np.maximum(x, y)

@@ -47,16 +47,16 @@ def find(name: str, folder: Path) -> type[Generator[Any]]:
     """Return the class of a generator.
 
     Args:
-        name: a registered name, ``package.module:Class``, or ``file.py:Class``.
+        name: a registered name, ``package.module:Class``, or ``file.py:Class`` (``file.py`` where it has one only).
         folder: what a relative file name starts from, usually the recipe's folder.
 
     Raises:
         GeneratorError: nothing is found, a name is registered twice, the plug-in's own code fails when it is
             imported, or what is found is no generator.
     """
-    place, colon, class_name = name.rpartition(":")
     if name.endswith(".py"):
-        raise GeneratorError(f"generator {name!r} names a file; name the class in it too: {name}:YourClass")
+        return find(f"{name}:{_only_class(folder / name, name)}", folder)
+    place, colon, class_name = name.rpartition(":")
     if not colon:
         point = _registered(name)
         place, _, class_name = point.value.partition(":")
@@ -196,6 +196,15 @@ def _class_in(module: ModuleType, class_name: str, name: str) -> type[Generator[
         raise GeneratorError(f"generator {name!r}: {problem}; see docs/writing-a-generator.md")
     cls: type[Generator[Any]] = found
     return cls
+
+
+def _only_class(file: Path, name: str) -> str:
+    names = _generator_names(_load_file(file, name))
+    if len(names) != 1:
+        raise GeneratorError(
+            f"generator {name!r}: the file holds {', '.join(names) or 'no generator'}; name one class: {name}:YourClass"
+        )
+    return names[0]
 
 
 def _generator_names(module: ModuleType) -> list[str]:

@@ -95,6 +95,11 @@ def test_a_file_is_found_from_the_recipes_folder_and_loaded_once(tmp_path: Path)
     assert first is find(f"{tmp_path}/mine.py:Plain", Path())
 
 
+def test_a_file_with_one_generator_needs_no_class(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(PLUGIN.split("class Unfinished", maxsplit=1)[0])
+    assert find("mine.py", tmp_path) is find("mine.py:Plain", tmp_path)
+
+
 def test_a_changed_file_is_loaded_again(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(PLUGIN)
     first = find("mine.py:Plain", tmp_path)
@@ -138,7 +143,7 @@ def test_a_name_registered_twice_is_an_error(install: object) -> None:
 @pytest.mark.parametrize(
     ("name", "problem"),
     [
-        ("mine.py", "names a file; name the class in it too: mine.py:YourClass"),
+        ("mine.py", "the file holds Plain, Unfinished, Shapeless; name one class: mine.py:YourClass"),
         ("other.py:Plain", r"there is no file .*other.py"),
         ("mine.py:Plane", r"no class 'Plane' in it. Did you mean 'Plain'\? Generators in it: Plain, Unfinished"),
         ("mine.py:Params", "is no subclass of smile_synth.generator.Generator"),

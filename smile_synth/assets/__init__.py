@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, TypeVar
 
 import cv2
 import numpy as np
+from pydantic import Field
 
 from smile_synth.assets.cache import ImageCache
 from smile_synth.assets.cutting import cut_outs, drawings
@@ -38,20 +38,22 @@ OBJECT_CACHE_BYTES = 192 * 2**20
 # A crop shows at least this part of the largest crop that fits, each way.
 MIN_CROP = 0.4
 
-AssetT = TypeVar("AssetT", bound=Asset)
-
 
 class AssetsParams(StrictParams):
     """Where backgrounds and objects come from."""
 
-    backgrounds: str = BUILTIN
-    """``builtin`` photographs, or a folder of any images, at any depth; relative to the recipe."""
-    objects: str = BUILTIN
-    """``builtin`` cut-outs, or a folder of RGBA files laid out as class/name.png|webp; relative to the recipe."""
-    split: Literal["all", "pretrain", "probe-train", "probe-test"] = "all"
-    """Which part of the images to use; ``pretrain``, ``probe-train`` and ``probe-test`` share none."""
-    licence: str = ""
-    """Licence of the images in your own folders, written into the store beside each; empty where you do not say."""
+    backgrounds: str = Field(
+        BUILTIN, description="'builtin' photographs, or a folder of any images, at any depth; relative to the recipe"
+    )
+    objects: str = Field(
+        BUILTIN,
+        description="'builtin' cut-outs, or a folder of RGBA files as class/name.png or .webp; relative to the recipe",
+    )
+    split: Split = Field(
+        "all",
+        description="which part of the images to use; the parts pretrain, probe-train and probe-test share none",
+    )
+    licence: str = Field("", description="licence of the images in your own folders, written into the store")
 
 
 @dataclass(frozen=True, eq=False)
