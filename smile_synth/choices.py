@@ -40,6 +40,6 @@ def choose(options: Name | Mapping[Name, float], *, rng: np.random.Generator) ->
     return names[int(np.searchsorted(edges, rng.random() * edges[-1], side="right"))]
 
 
-def names_in(options: str | Mapping[str, float]) -> tuple[str, ...]:
+def names_in(options: Name | Mapping[Name, float]) -> tuple[Name, ...]:
     """Return every name that ``choose`` can return."""
     return (options,) if isinstance(options, str) else tuple(options)

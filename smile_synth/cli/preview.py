@@ -82,13 +82,13 @@ class _Shown:
 
 
 def _load(source: str, first: int, count: int, seed: int | None, overrides: list[str]) -> _Shown:
-    if (Path(source) / "zarr.json").is_file():
+    if Path(source).is_dir():
         if overrides or seed is not None:
             raise StoreError(f"{source} is a store, already rendered; --set and --seed go with a recipe or generator")
         return _from_store(Path(source), first, count)
     from smile_synth.recipe import apply_override, bundled_recipes, load_recipe, parse_recipe
 
-    if source in bundled_recipes() or source.endswith((".yaml", ".yml")) or Path(source).is_dir():
+    if source in bundled_recipes() or source.endswith((".yaml", ".yml")):
         recipe = load_recipe(source, overrides if seed is None else [*overrides, f"seed={seed}"])
         next_command = f"smile-synth render {source} --out data/{Path(source).stem}.zarr"
     else:
@@ -152,7 +152,7 @@ def _caption(
 ) -> str:
     """Return ``clip 3 · cutouts · 2 objects · direction right`` with a few of the labels."""
     parts = [f"clip {clip}", family, f"{num_objects} object{'' if num_objects == 1 else 's'}"]
-    for name, spec in specs.items():
+    for name, spec in sorted(specs.items()):
         if name == "num_objects":
             continue
         value = labels[name]
