@@ -12,6 +12,7 @@ from typing import Any, TextIO, cast
 
 import torch
 
+from smile_synth.cpu_memory import keep_freed_memory
 from smile_synth.distributed import World, join_world
 from smile_synth.errors import TrainingError
 from smile_synth.learner import Clips, Learner, Outcome
@@ -89,6 +90,8 @@ def pretrain(
         SmileSynthError: something does not fit, before any work starts; or the loss is not finite.
     """
     with listening(StopRequest(max_hours)) as stop, join_world(device) as world:
+        if world.device.type == "cpu":
+            keep_freed_memory()
         job = prepare(recipe, stores, out, resume=resume, world=world)
         return Trainer(job, stop, view if world.is_first else None).run()
 
