@@ -90,7 +90,7 @@ def _resources(job: Job, learner: Learner, num_parameters: int) -> Rows:
         ),
         (
             "arithmetic",
-            f"{flops / 1e9:.1f} GFLOP a clip, measured {rate / 1e12:.3g} TFLOP/s"
+            f"{flops / 1e9:.3g} GFLOP a clip, measured {rate / 1e12:.3g} TFLOP/s"
             + (f", {100 * rate / peak:.0f}% of the device's peak" if peak else ""),
         ),
         (
