@@ -26,6 +26,8 @@ MAX_STEP = float(1 << 14)
 MAX_OFFSET = float(1 << 29)
 # A texture is filtered down when it has more than this many texels to a drawn pixel.
 MIN_SHRINK = 1.25
+# An object is filtered afresh each time its size has halved, this often at most.
+MAX_HALVINGS = 16
 # Where a pose magnifies more than this, its row bounds are not trusted and all rows are tried.
 MAX_BOUNDED_SCALE = 4096.0
 
@@ -73,7 +75,7 @@ def reduced_side(side: int, drawn: float) -> int:
 def octave(longest: float, drawn: float) -> int:
     """Return how many times a side drawn ``longest`` at most has halved at ``drawn``."""
     halvings = 0
-    while halvings < 16 and drawn * 2.0 <= longest:
+    while halvings < MAX_HALVINGS and drawn * 2.0 <= longest:
         drawn *= 2.0
         halvings += 1
     return halvings
@@ -306,7 +308,7 @@ def _draw_texels(
     _, u0, ux, uy, v0, vx, vy = step
     num_columns = frame_HB.shape[1] // 3
     u_limit, v_limit = (texels.shape[1] - 1) << FRACTION_BITS, (texels.shape[0] - 1) << FRACTION_BITS
-    texels_N = texels.reshape(-1)
+    texels_N = texels.ravel()
     x1, y1, x2, y2 = num_columns, -1, -1, -1
     for row in range(first_row, last_row):
         u, v = u0 + row * uy, v0 + row * vy
@@ -333,10 +335,11 @@ def _octaves(pose_T6: Floats, opacity_T: Floats, height: int, width: int) -> Any
     longest_y = longest_x = 0.0
     for t in range(num_frames):
         if opacity_weight(opacity_T[t]) > 0:
-            sides_T2[t] = drawn_sides(pose_T6[t], height, width)
-            longest_y, longest_x = max(longest_y, sides_T2[t, 0]), max(longest_x, sides_T2[t, 1])
-    octave_T = np.full(num_frames, -1)
+            sides_T2[t, 0], sides_T2[t, 1] = side_y, side_x = drawn_sides(pose_T6[t], height, width)
+            longest_y, longest_x = max(longest_y, side_y), max(longest_x, side_x)
+    octave_T = np.empty(num_frames, np.int64)
     for t in range(num_frames):
+        octave_T[t] = -1
         if opacity_weight(opacity_T[t]) > 0:
             octave_T[t] = max(octave(longest_y, sides_T2[t, 0]), octave(longest_x, sides_T2[t, 1]))
     return octave_T, sides_T2
@@ -363,7 +366,7 @@ def draw_layer(frames_THB: Bytes, texture_THWC: Bytes, pose_T6: Floats, opacity_
     """
     height, width = texture_THWC.shape[1:3]
     octave_T, sides_T2 = _octaves(pose_T6, opacity_T, height, width)
-    for level in range(octave_T.max() + 1):
+    for level in range(MAX_HALVINGS + 1):
         longest_y = longest_x = 0.0
         for t in range(len(octave_T)):
             if octave_T[t] == level:
@@ -481,6 +484,27 @@ def _draw_perspective_view(frame_HB: Any, texels: Texels, h: Any) -> None:
             _blend(frame_HB[row], np.uint64(3 * column), _view(texels, u, v), _BYTE)
 
 
+# Loops instead of np.array_equal and a slice assignment, which take seconds to compile.
+
+
+@inlined
+def _is_same_view(camera_T33: Floats, t: int) -> bool:
+    """Return whether the camera stands in frame t where it stood before."""
+    for i in range(3):
+        for j in range(3):
+            if camera_T33[t, i, j] != camera_T33[t - 1, i, j]:
+                return False
+    return True
+
+
+@inlined
+def _copy_frame(frames_THB: Bytes, t: int) -> None:
+    """Repeat the frame before frame t."""
+    for row in range(frames_THB.shape[1]):
+        for place in range(frames_THB.shape[2]):
+            frames_THB[t, row, place] = frames_THB[t - 1, row, place]
+
+
 @entry_point(nb.void(_BYTES_3D, _INPUT_4D, _INPUT_33))
 def draw_background(frames_THB: Bytes, background_THWC: Bytes, camera_T33: Floats) -> None:
     """Draw the background as a camera sees it, over the whole of every frame.
@@ -500,8 +524,8 @@ def draw_background(frames_THB: Bytes, background_THWC: Bytes, camera_T33: Float
     texels, made_of = np.empty((0, 0), np.uint64), -1
     for t in range(frames_THB.shape[0]):
         source = min(t, background_THWC.shape[0] - 1)
-        if t > 0 and source == made_of and np.array_equal(camera_T33[t], camera_T33[t - 1]):
-            frames_THB[t] = frames_THB[t - 1]
+        if t > 0 and source == made_of and _is_same_view(camera_T33, t):
+            _copy_frame(frames_THB, t)
             continue
         if source != made_of:
             texels, made_of = _filtered(background_THWC[source], reduced_y, reduced_x, 0), source
