@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from smile_synth.probe.subject import Subject
     from smile_synth.recipe import Recipe
 
 DEFAULT_RECIPE = "probe-motion"
@@ -34,6 +33,7 @@ def probe(
     data: Annotated[
         list[Path] | None, typer.Option("--data", "-d", help="Store it was pretrained on, to check for shared images.")
     ] = None,
+    heads: Annotated[int | None, typer.Option(min=1, help="Attention heads, where the file does not tell.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     workers: Annotated[int | None, typer.Option(min=1, help="Processes and threads.  [default: one a core]")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="key.sub=value over the recipe; repeatable.")] = None,
@@ -51,7 +51,7 @@ def probe(
       smile-synth probe runs/first --recipe probe-videos --set probe.questions.0.videos.train=VIDEOS/train \\
         --set probe.questions.0.videos.test=VIDEOS/test
     """
-    from smile_synth.cli.render import num_cores
+    from smile_synth.cores import num_cores
     from smile_synth.distributed import pick_device
     from smile_synth.probe.evaluation import ProbePlace, probe_features
     from smile_synth.probe.files import write_results
@@ -59,9 +59,9 @@ def probe(
     from smile_synth.store import Store
 
     where = pick_device(device)
-    subject = open_subject(model, where)
-    chosen = choose_recipe(recipe, subject, set_ or [])
+    chosen = choose_recipe(recipe, model, set_ or [])
     params = chosen.section("probe")
+    subject = open_subject(model, where, canvas=params.canvas, heads=heads)
     folder = out or subject.out
     known, note = pretraining_assets(subject, [Store.open(path) for path in data or []])
     place = ProbePlace(
@@ -73,25 +73,27 @@ def probe(
         pretraining_assets=known,
         notes=(note,) if note and params.sources else (),
     )
-    canvas = params.canvas or subject.canvas
-    results = probe_features(extractors_of(subject, params), params, canvas, place, checkpoint=str(model))
+    extractors = extractors_of(subject, params)
+    results = probe_features(extractors, params, subject.canvas, place, checkpoint=str(model))
     files = write_results(results, folder)
     typer.echo(results.table())
     typer.echo(f"\nTable {files[0]}, figures {files[1]}, confusion matrices {folder}/confusion-*.png")
     typer.echo(f"Ask more: {shlex.join(['smile-synth', 'probe', str(model), '--recipe', 'probe-full'])}")
 
 
-def choose_recipe(name: str | None, subject: Subject, overrides: list[str]) -> Recipe:
+def choose_recipe(name: str | None, model: Path, overrides: list[str]) -> Recipe:
     """Return the recipe to probe by: the named one, the run's own, or the bundled quick one.
 
     Raises:
-        RecipeError: there is no such recipe, or it has no probe section.
+        RecipeError: there is no such recipe, or an override does not fit it.
     """
+    from smile_synth.probe.subject import run_of
     from smile_synth.recipe import load_recipe
     from smile_synth.run_folder import RunFolder
 
     if name is not None:
         return load_recipe(name, overrides)
-    if subject.run is not None and subject.recipe is not None and subject.recipe.probe is not None:
-        return load_recipe(RunFolder(subject.run).recipe, overrides)
+    run = run_of(model)
+    if run is not None and load_recipe(RunFolder(run).recipe).probe is not None:
+        return load_recipe(RunFolder(run).recipe, overrides)
     return load_recipe(DEFAULT_RECIPE, overrides)

@@ -131,7 +131,7 @@ def _train(
             labels = torch.from_numpy(examples.labels[batch]).to(device)
             loss = functional.cross_entropy(model(_tokens(examples.features, batch, device)), labels)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
         advance(1)

@@ -11,12 +11,12 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from smile_synth import __version__
 from smile_synth.dataset import CanvasParams, Dataset, DatasetParams, StoreParams
 from smile_synth.errors import ProbeError
 from smile_synth.probe.params import ProbeParams
 from smile_synth.randomness import stream
 from smile_synth.store import Store, render_store
+from smile_synth.store.provenance import describe
 
 Part = Literal["train", "test"]
 PARTS: tuple[Part, Part] = ("train", "test")
@@ -125,9 +125,8 @@ def cached_store(dataset: Dataset, name: str, folder: Path, *, workers: int) -> 
         workers: processes that render.
     """
     recipe = {"name": name, "seed": dataset.seed, "dataset": dataset.params.model_dump(mode="json")}
-    # By the content of the images, so that one cache serves a recipe wherever it is called from.
-    images = [row.digest for row in dataset.assets.rows]
-    path = folder / f"{name}-{digest_of([recipe, images, __version__])}.zarr"
+    # By all that decides over a byte: one cache serves a recipe wherever it is called from, and never old clips.
+    path = folder / f"{name}-{digest_of(describe(dataset, recipe))}.zarr"
     folder.mkdir(parents=True, exist_ok=True)
     # A few clips are rendered before new processes have started.
     workers = workers if len(dataset) >= CLIPS_WORTH_PROCESSES else 0

@@ -162,7 +162,7 @@ def check_label(question: QuestionParams, label_specs: Mapping[str, LabelSpec]) 
     Raises:
         ProbeError: they do not; the message names what they carry.
     """
-    known = [*sorted(label_specs), ORDER, OBJECT_CLASS]
+    known = sorted({*label_specs, ORDER, OBJECT_CLASS})
     if question.label not in known:
         raise ProbeError(
             f"question {question.name!r} asks for label {question.label!r}, which the clips of source "

@@ -68,12 +68,16 @@ class Subject:
         return (pretrain.teacher_or_default if pretrain is not None else None) or OFFLINE_TEACHER
 
 
-def open_subject(path: Path, device: torch.device) -> Subject:
+def open_subject(
+    path: Path, device: torch.device, *, canvas: CanvasParams | None = None, heads: int | None = None
+) -> Subject:
     """Load what is to be probed.
 
     Args:
         path: a run folder or checkpoint of ours, an export, a published VideoMAE file, or a Hugging Face folder.
         device: where networks run.
+        canvas: size of the clips, where it is not to be the one that the encoder was trained on.
+        heads: attention heads, where the file does not tell them.
 
     Raises:
         ProbeError: there is nothing at the path, or the run has no checkpoint yet.
@@ -89,13 +93,20 @@ def open_subject(path: Path, device: torch.device) -> Subject:
             f"run {path} has no checkpoint yet ({run.checkpoints().latest} is missing); "
             "train it, or wait for the first one"
         )
-    folder = _run_of(path)
+    encoder = load_encoder(
+        path,
+        heads=heads,
+        num_frames=None if canvas is None else canvas.frames,
+        image_size=None if canvas is None else (canvas.height, canvas.width),
+        device=device,
+    )
+    folder = run_of(path)
     recipe = load_recipe(RunFolder(folder).recipe) if folder is not None else None
-    return Subject(path, load_encoder(path, device=device), folder, recipe, device)
+    return Subject(path, encoder, folder, recipe, device)
 
 
-def _run_of(path: Path) -> Path | None:
-    """Return the folder of the run that a run folder, or a checkpoint inside one, belongs to."""
+def run_of(path: Path) -> Path | None:
+    """Return the folder of the run that a run folder, or a checkpoint inside one, belongs to; None if there is none."""
     folders = (path, path.resolve().parent.parent)
     return next((folder for folder in folders if RunFolder(folder).recipe.is_file()), None)
 
