@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import time
 import weakref
 from collections import deque
@@ -19,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from smile_synth.cores import num_cores
 from smile_synth.errors import DamagedStoreError, LoaderError
 from smile_synth.randomness import stream
 from smile_synth.store import Store
@@ -312,11 +312,6 @@ class _Buffers:
         # The tensor and all its views hold `view`; when the last one goes, the memory is free again.
         weakref.finalize(view, self._free.append, memory).atexit = False
         return torch.from_numpy(view)
-
-
-def num_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def epoch_quotas(sizes: Sequence[int], weights: Sequence[float] | None) -> tuple[int, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-import os
 import platform
 import shutil
 from collections.abc import Iterator
@@ -13,6 +12,8 @@ from pathlib import Path
 import typer
 from rich.console import Console
 from rich.table import Table
+
+from smile_synth.cores import num_cores
 
 REQUIRED = (
     "torch",
@@ -98,7 +99,7 @@ def _broken_imports() -> Iterator[str]:
 def _machine(problems: list[str]) -> Iterator[tuple[str, str]]:
     import torch
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = num_cores()
     free_gb = shutil.disk_usage(Path.cwd()).free / 1e9
     yield "system", f"{platform.system()} {platform.release()}, {platform.machine()}"
     yield "cores", str(cores)

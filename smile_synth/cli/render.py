@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from smile_synth.cores import num_cores
 from smile_synth.errors import StoreError
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ def render(
     shards: Annotated[str | None, typer.Option(help="Render only this part, such as 3/16; then --finish.")] = None,
     finish: Annotated[bool, typer.Option("--finish", help="Check that all parts are there, and seal.")] = False,
     engine: Annotated[str, typer.Option(help="processes, or ray: on the Ray cluster that is running.")] = "processes",
-    clip_limit: Annotated[float, typer.Option(min=0.1, help="Seconds after which a clip stops the rendering.")] = 120.0,
 ) -> None:
     """Render a recipe's clips into a store.
 
@@ -43,6 +42,7 @@ def render(
       smile-synth render mine.yaml --out clips.zarr --workers 8 --set dataset.clips=100000
       smile-synth render mine.yaml --out clips.zarr --shards 3/16    (one of 16 hosts or Slurm array jobs)
       smile-synth render --finish --out clips.zarr                   (once all 16 are done)
+      smile-synth render mine.yaml --out /shared/clips.zarr --engine ray
     """
     if out is None:
         raise typer.BadParameter("say where the store goes: --out STORE")
@@ -56,24 +56,22 @@ def render(
     overrides = [*(set_ or []), *([f"seed={seed}"] if seed is not None else [])]
     loaded = load_recipe(recipe, overrides)
     dataset = loaded.build_dataset()
-    chosen = _engine(engine, workers if workers is not None else num_cores(), clip_limit)
+    chosen = _engine(engine, workers if workers is not None else num_cores())
     if shards is None:
         _render_all(loaded, dataset, out, chosen)
     else:
         _render_part(loaded, dataset, out, chosen, shards)
 
 
-def num_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _engine(name: str, workers: int, clip_limit_s: float) -> Engine:
+def _engine(name: str, workers: int) -> Engine:
+    from smile_synth.store.ray_engine import on_ray
     from smile_synth.store.writer import in_processes, in_this_process
 
+    if name == "ray":
+        return on_ray
     if name != "processes":
-        raise StoreError(f"--engine is 'processes', got {name!r}")
-    return in_processes(workers, clip_limit_s) if workers else in_this_process
+        raise StoreError(f"--engine is 'processes' or 'ray', got {name!r}")
+    return in_processes(workers) if workers else in_this_process
 
 
 def _render_all(recipe: Recipe, dataset: Dataset, out: Path, engine: Engine) -> None:

@@ -24,6 +24,8 @@ from smile_synth.store.workspace import Workspace
 
 SECONDS_BETWEEN_LOOKS = 0.2
 NO_CLIP = -1
+# The data set itself ends a clip that hangs in Python; what hangs in compiled code is left this much longer.
+GRACE_S = 30.0
 # One shard a process is the parallelism; threads inside would only fight over the same cores.
 SINGLE_THREADED = dict.fromkeys(
     ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"
@@ -73,7 +75,6 @@ def build_with_processes(
     shards: Sequence[int],
     *,
     num_workers: int,
-    clip_limit_s: float,
     advance: Callable[[int], None],
 ) -> None:
     """Build shards in ``num_workers`` processes.
@@ -84,7 +85,6 @@ def build_with_processes(
         workspace: of the store.
         shards: which are to be built.
         num_workers: processes, at least 1.
-        clip_limit_s: seconds after which a clip that does not end stops the rendering.
         advance: called with the number of clips that were begun since it was called last.
 
     Raises:
@@ -100,7 +100,7 @@ def build_with_processes(
             for worker in workers:
                 advance(worker.look())
                 _check_alive(worker)
-                _check_time(worker, clip_limit_s)
+                _check_time(worker, dataset)
                 if worker.shard is not None and worker.connection.poll():
                     _take_result(worker)
                     worker.give(waiting.popleft() if waiting else None)
@@ -167,15 +167,16 @@ def _death(worker: Worker) -> StoreError:
     )
 
 
-def _check_time(worker: Worker, clip_limit_s: float) -> None:
-    if worker.shard is None or worker.clip == NO_CLIP or time.monotonic() - worker.last_change_s < clip_limit_s:
+def _check_time(worker: Worker, dataset: Dataset) -> None:
+    if worker.shard is None or worker.clip == NO_CLIP or worker.connection.poll():
         return
-    if worker.connection.poll():
-        return
-    raise GeneratorError(
-        f"clip {worker.clip} did not end within {clip_limit_s:g} s; look at it with: "
-        f"smile-synth preview RECIPE --clip {worker.clip}, or allow more with --clip-limit. Completed shards are safe"
-    )
+    limit_s = dataset.params.clip_timeout_s + GRACE_S
+    if time.monotonic() - worker.last_change_s >= limit_s:
+        raise GeneratorError(
+            f"generator {dataset.params.generator!r}: clip {worker.clip} (seed {dataset.seed}) did not end within "
+            f"{limit_s:g} s; completed shards are safe. Look at it with: smile-synth preview RECIPE --seed "
+            f"{dataset.seed} --clip {worker.clip}; allow more with --set dataset.clip_timeout_s=SECONDS"
+        )
 
 
 def _take_result(worker: Worker) -> None:

@@ -20,8 +20,6 @@ from smile_synth.store.root import read_root, root_document
 from smile_synth.store.workers import build_with_processes
 from smile_synth.store.workspace import ROOT, Workspace
 
-CLIP_LIMIT_S = 120.0
-
 
 class Engine(Protocol):
     """What builds shards: this process, a pool of processes, or a cluster."""
@@ -82,7 +80,6 @@ def render_store(
     *,
     recipe: Mapping[str, Any],
     workers: int = 0,
-    clip_limit_s: float = CLIP_LIMIT_S,
     label: str = "render",
 ) -> Store:
     """Render a data set into a store, or go on with what was begun there, and seal it.
@@ -91,8 +88,7 @@ def render_store(
         dataset: what to render.
         path: folder of the store: new, empty, unfinished or finished.
         recipe: the whole resolved recipe.
-        workers: processes; 0 renders in this process, where a clip may take as long as it likes.
-        clip_limit_s: seconds after which a clip that does not end stops the rendering.
+        workers: processes; 0 renders in this process.
         label: what the progress bar says.
 
     Returns:
@@ -102,12 +98,12 @@ def render_store(
         GeneratorError: a generator failed.
         StoreError: the path holds something else, or cannot be written.
     """
-    engine = in_this_process if workers == 0 else in_processes(workers, clip_limit_s)
+    engine = in_this_process if workers == 0 else in_processes(workers)
     fill_store(dataset, path, recipe=recipe, engine=engine, label=label)
     return finish_store(path)
 
 
-def in_processes(num_workers: int, clip_limit_s: float = CLIP_LIMIT_S) -> Engine:
+def in_processes(num_workers: int) -> Engine:
     """Return the engine that builds shards in ``num_workers`` processes."""
 
     def engine(
@@ -118,9 +114,7 @@ def in_processes(num_workers: int, clip_limit_s: float = CLIP_LIMIT_S) -> Engine
         *,
         advance: Callable[[int], None],
     ) -> None:
-        build_with_processes(
-            dataset, layout, workspace, shards, num_workers=num_workers, clip_limit_s=clip_limit_s, advance=advance
-        )
+        build_with_processes(dataset, layout, workspace, shards, num_workers=num_workers, advance=advance)
 
     return engine
 
