@@ -41,7 +41,7 @@ def report(
     feature_model: Annotated[
         str, typer.Option(help="efficientnet_lite0, open_clip:MODEL, timm:MODEL (@FILE for weights), or none.")
     ] = "efficientnet_lite0",
-    feature_clips: Annotated[int, typer.Option(min=2, help="How many of the clips the feature model sees.")] = 500,
+    feature_clips: Annotated[int, typer.Option(min=2, help="How many of the clips the feature model sees.")] = 1000,
     recipe: Annotated[
         str | None, typer.Option(help="Whose masks and length to judge, instead of the store's own recipe.")
     ] = None,
@@ -146,7 +146,8 @@ class _Job:
 
 
 def _report_one(job: _Job, out: Path) -> list[Report]:
-    from smile_synth.report.output import report_files, write_report
+    from smile_synth.report.files import report_files
+    from smile_synth.report.output import write_report
     from smile_synth.report.survey import survey
 
     (store,) = job.stores
@@ -163,7 +164,7 @@ def _report_one(job: _Job, out: Path) -> list[Report]:
 def _compare(job: _Job, out: Path) -> list[Report]:
     from smile_synth.report.compare import compare_stores
     from smile_synth.report.compare_page import write_comparison
-    from smile_synth.report.output import report_files
+    from smile_synth.report.files import report_files
     from smile_synth.report.survey import survey
 
     files = report_files(out, name="comparison")

@@ -66,13 +66,12 @@ class AppearanceSummary:
 
     def summary(self) -> Appearance:
         """Return what was gathered."""
-        spectrum = self.rings.curve(self._sum_of_logs, self._clips)
         thumbnails = np.concatenate(self._thumbnails) if self._thumbnails else np.empty((0, 1), np.float32)
         share, pairs = near_duplicates(thumbnails)
         return Appearance(
             quantities=[values.summary() for values in self._values.values()],
-            spectrum=spectrum,
-            amplitude_exponent=self.rings.exponent(spectrum.y) if self._clips else None,
+            spectrum=self.rings.curve(self._sum_of_logs, self._clips),
+            amplitude_exponent=self.rings.exponent(np.exp(self._sum_of_logs / self._clips)) if self._clips else None,
             still_clips=self._still_clips,
             colour_plane=colour_grid(self._colours),
             near_duplicate_share=share,

@@ -37,7 +37,7 @@ class Comparison(Part):
     schema_version: int = Field(SCHEMA_VERSION, description="version of this layout")
     names: list[str] = Field(description="names of the data sets")
     quantities: list[ComparedQuantity] = Field(description="distributions, the most different first")
-    figures: list[ComparedFigure] = Field(description="single figures")
+    figures: list[ComparedFigure] = Field(description="single figures, the largest relative difference first")
     frechet_distances: list[list[float | None]] | None = Field(
         description="between every two data sets in the same features; null where their features differ"
     )
@@ -55,7 +55,7 @@ def compare_stores(surveyed: Sequence[Surveyed]) -> Comparison:
     return Comparison(
         names=_names(reports),
         quantities=_quantities(reports),
-        figures=list(_figures(reports)),
+        figures=sorted(_figures(reports), key=lambda figure: -relative_difference(figure.values)),
         frechet_distances=_distances(surveyed),
         verdicts=[[finding.code for finding in report.verdict] for report in reports],
         reports=reports,
@@ -70,6 +70,17 @@ def ks_distance(one: Quantity, other: Quantity) -> float:
     """
     places = np.unique([*one.quantiles, *other.quantiles])
     return float(np.abs(_share_up_to(one, places) - _share_up_to(other, places)).max())
+
+
+def relative_difference(values: Sequence[float | None]) -> float:
+    """Return the span of the values over the largest of them, 0 where nothing differs.
+
+    Args:
+        values: one for each data set; undefined ones are left out.
+    """
+    known = [value for value in values if value is not None]
+    largest = max((abs(value) for value in known), default=0.0)
+    return (max(known) - min(known)) / largest if largest else 0.0
 
 
 def _share_up_to(

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from smile_synth.report import plots
 from smile_synth.report.compare import ComparedQuantity, Comparison
 from smile_synth.report.content import Quantity
-from smile_synth.report.output import ReportFiles, write_text
+from smile_synth.report.files import ReportFiles, write_text
 from smile_synth.report.page import Plate, Section, Still, page_environment, page_text
 from smile_synth.report.pictures import still
 from smile_synth.report.sentences import number, with_unit
@@ -53,7 +53,7 @@ def _stills(store: Store, clips: Sequence[int]) -> list[Still]:
 def _sections(comparison: Comparison) -> Iterator[Section]:
     names = comparison.names
     rows = [
-        [f"{figure.title} ({figure.unit})" if figure.unit else figure.title, *(_or_dash(v) for v in figure.values)]
+        [f"{figure.title}, {figure.unit}" if figure.unit else figure.title, *(_or_dash(v) for v in figure.values)]
         for figure in comparison.figures
     ]
     tables = [("Single figures", ["figure", *names], rows)]
@@ -64,7 +64,9 @@ def _sections(comparison: Comparison) -> Iterator[Section]:
             for name, row in zip(names, comparison.frechet_distances, strict=True)
         ]
         tables.append((f"Fréchet distances in {model}; smaller is nearer", ["", *names], distances))
-    yield Section("figures", "Figures", "One number for each data set.", tables=tables)
+    yield Section(
+        "figures", "Figures", "One number for each data set, the largest relative differences first.", tables=tables
+    )
     plates = [_plate(names, compared) for compared in comparison.quantities]
     intro = (
         "The most different first, by the Kolmogorov-Smirnov distance: the largest gap between two distribution "

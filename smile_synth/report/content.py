@@ -148,11 +148,10 @@ class Features(Part):
     """What a frozen image model sees in the frames."""
 
     model: str = Field(description="the feature model that every figure here depends on")
-    clips: int = Field(description="clips whose first and last frame were seen")
-    frames: int = Field(description="feature vectors; one is the mean over a frame's tokens")
+    frames: int = Field(description="feature vectors; one is the mean over the tokens of a clip's middle frame")
     width: int = Field(description="numbers in a feature vector")
     diversity_logdet: float | None = Field(
-        description="natural logarithm of the determinant of (covariance + 1e-6 identity)"
+        description="natural logarithm of det(covariance + 1e-6 identity), corrected for few frames"
     )
     effective_rank: float | None = Field(description="exponential of the entropy of the covariance's eigenvalues")
     variance_over_tokens: float = Field(description="mean variance of a channel over the tokens of one frame")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,12 +74,24 @@ class Moments:
 def diversity_logdet(moments: Moments) -> float | None:
     """Return the natural logarithm of det(covariance + 1e-6 identity), None with too few vectors.
 
+    Few vectors make the determinant too small; this is made good as for normally distributed vectors, so that
+    figures from different numbers of frames can be compared.
+
     Source: Learning Video Representations without Natural Videos, arXiv 2410.24213.
     """
     if not moments.is_enough:
         return None
     eigenvalues = np.maximum(np.linalg.eigvalsh(moments.covariance), 0)
-    return float(np.log(eigenvalues + RIDGE).sum())
+    return float(np.log(eigenvalues + RIDGE).sum()) - _logdet_bias(moments.count, len(eigenvalues))
+
+
+def _logdet_bias(count: int, width: int) -> float:
+    """Return how far the logarithm of a sample covariance's determinant lies below the true one, on average.
+
+    Source: the expected log-determinant of a Wishart matrix (Bishop, 2006, B.81).
+    """
+    freedom = torch.arange(count - width, count, dtype=torch.float64)
+    return float(torch.special.digamma(freedom / 2).sum() + width * math.log(2 / (count - 1)))
 
 
 def effective_rank(moments: Moments) -> float | None:
@@ -181,16 +194,12 @@ class FeatureSummary:
         self.model = model
         self.moments = Moments(width)
         self._spread = Values(TOKEN_SPREAD_SPEC)
-        self._clips = 0
 
     def add(self, frames_BTHWC: npt.NDArray[np.uint8]) -> None:
-        """Take in the first and the last frame of some clips; of single images, the image."""
-        num_frames = frames_BTHWC.shape[1]
-        ends = frames_BTHWC[:, [0, -1]] if num_frames > 1 else frames_BTHWC
-        tokens_BND = self.model.tokens(ends.reshape(-1, *ends.shape[2:]))
+        """Take in the middle frame of some clips: further ones would hardly say anything new."""
+        tokens_BND = self.model.tokens(frames_BTHWC[:, frames_BTHWC.shape[1] // 2])
         self.moments.add(tokens_BND.mean(1))
         self._spread.add(tokens_BND.var(1).mean(1))
-        self._clips += len(frames_BTHWC)
 
     def summary(self, natural: Moments | None) -> Features:
         """Return what was gathered.
@@ -201,7 +210,6 @@ class FeatureSummary:
         spread = self._spread.summary()
         return Features(
             model=self.model.name,
-            clips=self._clips,
             frames=self.moments.count,
             width=len(self.moments.mean),
             diversity_logdet=diversity_logdet(self.moments),

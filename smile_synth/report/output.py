@@ -1,17 +1,14 @@
-"""Writing a report: the page and its JSON side by side."""
+"""Writing a report: its page with pictures, and its JSON."""
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from smile_synth.errors import ReportError
 from smile_synth.report.content import Report
+from smile_synth.report.files import ReportFiles, write_text
 from smile_synth.report.mask_statistics import seen_frames
 from smile_synth.report.page import MAX_NBYTES, PagePictures, Still, build_page
 from smile_synth.report.pictures import Film, film, still
@@ -21,47 +18,9 @@ from smile_synth.store import Store
 
 BoxReader = Callable[[int], npt.NDArray[np.float32]]
 
-PAGE_SUFFIXES = (".html", ".htm")
 STILL_SIDE_PX = 160
 # A page of long or large clips is drawn again with smaller pictures until it is small enough.
 FILM_SIDES_PX = (192, 128, 96, 64)
-
-
-@dataclass(frozen=True)
-class ReportFiles:
-    """Where a report goes.
-
-    Args:
-        page: HTML file.
-        content: JSON file.
-    """
-
-    page: Path
-    content: Path
-
-
-def report_files(out: Path, *, name: str = "report") -> ReportFiles:
-    """Return the files of a report, and make sure they can be written.
-
-    Args:
-        out: an ``.html`` file, or a folder.
-        name: of the files inside a folder.
-
-    Raises:
-        ReportError: the place cannot be written.
-    """
-    page = out if out.suffix.lower() in PAGE_SUFFIXES else out / f"{name}.html"
-    files = ReportFiles(page, page.with_suffix(".json"))
-    for file in (files.page, files.content):
-        if file.is_dir():
-            raise ReportError(f"the report cannot be written to {file}: it is a folder; give another place with --out")
-    try:
-        page.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=page.parent):
-            pass
-    except OSError as error:
-        raise _not_writable(out, error) from None
-    return files
 
 
 def write_report(store: Store, report: Report, files: ReportFiles, plan: TrainingPlan | None) -> None:
@@ -79,26 +38,6 @@ def write_report(store: Store, report: Report, files: ReportFiles, plan: Trainin
     page = _small_page(lambda side_px: build_page(report, take_pictures(store, report, plan, film_side_px=side_px)))
     write_text(files.content, report.model_dump_json(indent=1) + "\n")
     write_text(files.page, page)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all.
-
-    Raises:
-        ReportError: the place cannot be written.
-    """
-    draft = path.with_name(f".{path.name}.draft")
-    try:
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(path)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise _not_writable(path, error) from None
-
-
-def _not_writable(path: Path, error: OSError) -> ReportError:
-    reason = error.strerror or error
-    return ReportError(f"the report cannot be written to {path}: {reason}; give another place with --out")
 
 
 def take_pictures(store: Store, report: Report, plan: TrainingPlan | None, *, film_side_px: int) -> PagePictures:

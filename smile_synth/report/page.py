@@ -112,11 +112,15 @@ def film_data(film: Film) -> str:
     return json.dumps({"frames": film.frames, "boxes": film.boxes}, separators=(",", ":"))
 
 
-def page_environment() -> Environment:
-    """Return what fills the templates of pages."""
+def page_environment(*, autoescape: bool = True) -> Environment:
+    """Return what fills templates.
+
+    Args:
+        autoescape: whether texts are made safe for HTML.
+    """
     environment = Environment(
         loader=PackageLoader("smile_synth.report", "."),
-        autoescape=True,
+        autoescape=autoescape,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -223,13 +227,9 @@ def _spectrum_sentence(report: Report) -> str:
 
 
 def _features(features: Features, natural: Natural | None) -> Section:
-    few = f"too few frames for {features.width} channels; give a larger --feature-clips"
+    few = f"too few frames for {features.width} channels; give larger --clips and --feature-clips"
     rows = [
-        [
-            "frames",
-            f"{features.frames}, the first and the last of {features.clips} clips",
-            "one vector is a frame's mean",
-        ],
+        ["frames", str(features.frames), "the middle ones of as many clips; a vector is the mean over a frame"],
         [
             "diversity",
             _or(features.diversity_logdet, few),
@@ -247,7 +247,11 @@ def _features(features: Features, natural: Natural | None) -> Section:
                 _or(natural.diversity_logdet, too_few),
                 f"{natural.feature_frames} frames",
             ],
-            ["Fréchet distance", _or(features.frechet_distance, too_few), f"to {natural.folder}; smaller is nearer"],
+            [
+                "Fréchet distance",
+                _or(features.frechet_distance, too_few),
+                f"to {natural.folder}; smaller is nearer, few frames make it larger",
+            ],
         ]
     intro = (
         f"What a frozen image model sees, here {features.model}. Figures of different feature models, and of different "

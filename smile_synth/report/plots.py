@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, ParamSpec
 
 import matplotlib as mpl
+import matplotlib.colors
+import matplotlib.ticker
 import numpy as np
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
@@ -44,6 +47,21 @@ MAX_BARS = 24
 TAIL_SHARE = 0.005
 
 
+P = ParamSpec("P")
+
+
+def styled(draw: Callable[P, str]) -> Callable[P, str]:
+    """Draw under our style: matplotlib reads it at many moments, not only when a figure is made."""
+
+    @functools.wraps(draw)
+    def inner(*args: P.args, **kwargs: P.kwargs) -> str:
+        with mpl.rc_context(STYLE):
+            return draw(*args, **kwargs)
+
+    return inner
+
+
+@styled
 def histogram_plot(series: Sequence[tuple[str, Quantity]]) -> str:
     """Return one or more distributions of the same quantity as SVG, each as a share of its own values.
 
@@ -70,6 +88,7 @@ def histogram_plot(series: Sequence[tuple[str, Quantity]]) -> str:
     return _svg(figure, quantity.title)
 
 
+@styled
 def counts_plot(counts: Counts) -> str:
     """Return counts as horizontal bars, as SVG; the smallest of many are put together.
 
@@ -92,24 +111,25 @@ def counts_plot(counts: Counts) -> str:
     return _svg(figure, counts.title)
 
 
+@styled
 def rose_plot(curve: Curve) -> str:
     """Return shares by heading as a rose, as SVG; right is right and up is up, as on the screen.
 
     Args:
         curve: x in degrees clockwise from right, y in percent.
     """
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH_IN, 2.9), layout="constrained")
-        axes: Any = figure.add_subplot(projection="polar")
-        axes.set_theta_direction(-1)
-        axes.bar(np.radians(curve.x), curve.y, width=2 * np.pi / len(curve.x), color=SERIES[0], alpha=0.75)
-        axes.set_xticks(np.radians([0, 90, 180, 270]), ["right", "down", "left", "up"])
-        axes.yaxis.set_major_locator(mpl.ticker.MaxNLocator(3))
-        axes.yaxis.set_major_formatter(mpl.ticker.FormatStrFormatter("%g %%"))
-        axes.set_rlabel_position(-30)
+    figure = Figure(figsize=(WIDTH_IN, 2.9), layout="constrained")
+    axes: Any = figure.add_subplot(projection="polar")
+    axes.set_theta_direction(-1)
+    axes.bar(np.radians(curve.x), curve.y, width=2 * np.pi / len(curve.x), color=SERIES[0], alpha=0.75)
+    axes.set_xticks(np.radians([0, 90, 180, 270]), ["right", "down", "left", "up"])
+    axes.yaxis.set_major_locator(mpl.ticker.MaxNLocator(3))
+    axes.yaxis.set_major_formatter(mpl.ticker.FormatStrFormatter("%g %%"))
+    axes.set_rlabel_position(-30)
     return _svg(figure, curve.title)
 
 
+@styled
 def grid_plot(grid: Grid, *, extent: tuple[float, float, float, float], x_title: str, y_title: str) -> str:
     """Return a grid of values as a picture with a colour bar, as SVG.
 
@@ -119,7 +139,10 @@ def grid_plot(grid: Grid, *, extent: tuple[float, float, float, float], x_title:
         x_title, y_title: with units.
     """
     figure, axes = _figure(height_in=2.9)
-    picture = axes.imshow(np.array(grid.values), extent=extent, aspect="equal", cmap="viridis", vmin=0)
+    values = np.ma.masked_equal(np.array(grid.values), 0)
+    # Half the way up the colours stands for a quarter of the largest value: single peaks leave the rest readable.
+    norm = mpl.colors.PowerNorm(0.5, vmin=0)
+    picture = axes.imshow(values, extent=extent, aspect="equal", cmap="viridis", norm=norm)
     axes.set_xlabel(x_title)
     axes.set_ylabel(y_title)
     bar = figure.colorbar(picture, ax=axes, label=grid.unit)
@@ -127,6 +150,7 @@ def grid_plot(grid: Grid, *, extent: tuple[float, float, float, float], x_title:
     return _svg(figure, grid.title)
 
 
+@styled
 def curves_plot(series: Sequence[tuple[str, Curve]], *, is_log: bool = False) -> str:
     """Return one or more curves over the same axes as SVG.
 
@@ -140,6 +164,9 @@ def curves_plot(series: Sequence[tuple[str, Curve]], *, is_log: bool = False) ->
     if is_log:
         axes.set_xscale("log")
         axes.set_yscale("log")
+        axes.xaxis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(mpl.ticker.FormatStrFormatter("%g"))
+        axes.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
     axes.grid(True)
     if len(series) > 1:
         axes.legend(loc="best")
@@ -149,9 +176,8 @@ def curves_plot(series: Sequence[tuple[str, Curve]], *, is_log: bool = False) ->
 
 
 def _figure(*, height_in: float = HEIGHT_IN) -> tuple[Figure, Any]:
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
-        return figure, figure.add_subplot()
+    figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
+    return figure, figure.add_subplot()
 
 
 def _shared_edges(shown: Sequence[Quantity]) -> Any:
@@ -181,7 +207,7 @@ def _share_below(quantity: Quantity, edges: Any) -> Any:
 def _svg(figure: Figure, title: str) -> str:
     """Return the figure with the page's colours and fonts, and with names that no other figure uses."""
     stream = io.StringIO()
-    with mpl.rc_context({**STYLE, "svg.hashsalt": title}):
+    with mpl.rc_context({"svg.hashsalt": title}):
         FigureCanvasSVG(figure).print_svg(stream, metadata={"Date": None, "Creator": None})
     text = stream.getvalue()
     text = text[text.index("<svg") :]

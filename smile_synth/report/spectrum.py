@@ -30,7 +30,8 @@ class Rings:
 
     def __init__(self, height: int, width: int) -> None:
         self.height, self.width = height, width
-        lowest = min(1.5 / min(height, width), 0.2)
+        # The lowest frequency of a frame stands in the first ring, not on its edge.
+        lowest = min(0.99 / min(height, width), 0.2)
         self.edges_cycles_per_px: Floats = np.geomspace(lowest, 0.5, NUM_RINGS + 1)
 
     @property
@@ -48,7 +49,7 @@ class Rings:
         grey = cv2.cvtColor(frame_HWC, cv2.COLOR_RGB2GRAY).astype(np.float32)
         amplitude = np.abs(np.fft.rfft2((grey - grey.mean()) * self._window)).ravel()
         total = np.bincount(self._ring, amplitude, minlength=NUM_RINGS + 1)[:NUM_RINGS]
-        mean: Floats = np.maximum((total / np.maximum(self._count, 1))[self._filled], FLOOR)
+        mean: Floats = np.maximum(total / np.maximum(self._count, 1), FLOOR)
         return mean
 
     def exponent(self, amplitude: npt.ArrayLike) -> float | None:
@@ -64,7 +65,7 @@ class Rings:
         return float(-np.polyfit(np.log(centre[fits]), np.log(np.asarray(amplitude)[fits]), 1)[0])
 
     def curve(self, sum_of_logs: Floats, frames: int) -> Curve:
-        """Return the mean spectrum of some frames.
+        """Return the mean spectrum of some frames, at the rings that hold a frequency.
 
         Args:
             sum_of_logs: logarithm of ``amplitude``, summed over frames.
@@ -75,8 +76,8 @@ class Rings:
             x_title="spatial frequency (cycles/px)",
             y_title="amplitude (grey levels)",
             meaning="Luminance spectrum of the middle frames, all orientations together, geometric mean over clips.",
-            x=self.centres_cycles_per_px.tolist(),
-            y=np.exp(sum_of_logs / max(frames, 1)).tolist(),
+            x=self.centres_cycles_per_px[self._count > 0].tolist(),
+            y=np.exp(sum_of_logs / max(frames, 1))[self._count > 0].tolist(),
         )
 
     @cached_property
@@ -93,8 +94,3 @@ class Rings:
     @cached_property
     def _count(self) -> npt.NDArray[np.int64]:
         return np.bincount(self._ring, minlength=NUM_RINGS + 1)[:NUM_RINGS]
-
-    @cached_property
-    def _filled(self) -> npt.NDArray[np.int64]:
-        """For every ring the nearest one inside it that holds a frequency, itself where it does."""
-        return np.maximum.accumulate(np.where(self._count > 0, np.arange(NUM_RINGS), 0))

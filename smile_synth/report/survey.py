@@ -44,7 +44,7 @@ class SurveyParams:
     clips: int | None = 1000
     seed: int = 0
     model: FeatureModel | None = None
-    feature_clips: int = 500
+    feature_clips: int = 1000
     natural: NaturalSample | None = None
     training: TrainingPlan | None = None
 

@@ -1,0 +1,56 @@
+"""``smile-synth card``: a data-set card for people and one for machines."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+    app.command("card")(card)
+
+
+def card(
+    store: Annotated[Path, typer.Argument(help="A finished store.")],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Folder of both files.  [default: STORE-card/]"),
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="JSON of a report, whose figures and warnings go on the card.")
+    ] = None,
+    name: Annotated[str, typer.Option(help="Name of the data set.  [default: the store's]")] = "",
+    creator: Annotated[str, typer.Option(help="Who made it.")] = "",
+    url: Annotated[str, typer.Option(help="Where it is, or will be, published.")] = "",
+    licence: Annotated[str, typer.Option(help="Licence of the whole.  [default: that of the assets]")] = "",
+) -> None:
+    """Write a data-set card: Markdown for the Hugging Face Hub, and Croissant JSON-LD.
+
+    \b
+    Examples:
+      smile-synth card clips.zarr
+      smile-synth card clips.zarr -o published/ --report clips-report/report.json --creator "Our lab"
+    """
+    from smile_synth.errors import ReportError
+    from smile_synth.report.card import CardParams, build_card, card_name, describe, read_report
+    from smile_synth.report.croissant import croissant
+    from smile_synth.report.files import write_text
+    from smile_synth.store import Store
+
+    opened = Store.open(store)
+    params = CardParams(name=name, creator=creator, url=url, licence=licence)
+    figures = None if report is None else read_report(report, opened)
+    folder = out or store.parent / f"{store.resolve().stem}-card"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ReportError(f"the card cannot be written to {folder}: {error.strerror}; give another --out") from None
+    document = croissant(opened, name=card_name(opened, params), description=describe(opened), url=url, creator=creator)
+    write_text(folder / "README.md", build_card(opened, params, figures))
+    write_text(folder / "croissant.json", json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+    typer.echo(f"wrote {folder / 'README.md'} and {folder / 'croissant.json'}")
+    typer.echo(f"next: put both beside {store.name} where you publish it; mlcroissant validate reads the second")

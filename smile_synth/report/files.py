@@ -1,0 +1,68 @@
+"""Where a report goes: a page and its JSON side by side."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from smile_synth.errors import ReportError
+
+PAGE_SUFFIXES = (".html", ".htm")
+
+
+@dataclass(frozen=True)
+class ReportFiles:
+    """Where a report goes.
+
+    Args:
+        page: HTML file.
+        content: JSON file.
+    """
+
+    page: Path
+    content: Path
+
+
+def report_files(out: Path, *, name: str = "report") -> ReportFiles:
+    """Return the files of a report, and make sure they can be written.
+
+    Args:
+        out: an ``.html`` file, or a folder.
+        name: of the files inside a folder.
+
+    Raises:
+        ReportError: the place cannot be written.
+    """
+    page = out if out.suffix.lower() in PAGE_SUFFIXES else out / f"{name}.html"
+    files = ReportFiles(page, page.with_suffix(".json"))
+    for file in (files.page, files.content):
+        if file.is_dir():
+            raise ReportError(f"the report cannot be written to {file}: it is a folder; give another place with --out")
+    try:
+        page.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=page.parent):
+            pass
+    except OSError as error:
+        raise _not_writable(out, error) from None
+    return files
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all.
+
+    Raises:
+        ReportError: the place cannot be written.
+    """
+    draft = path.with_name(f".{path.name}.draft")
+    try:
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise _not_writable(path, error) from None
+
+
+def _not_writable(path: Path, error: OSError) -> ReportError:
+    reason = error.strerror or error
+    return ReportError(f"the report cannot be written to {path}: {reason}; give another place with --out")
