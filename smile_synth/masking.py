@@ -14,6 +14,7 @@ from torch import Tensor
 
 from smile_synth.errors import ModelError
 from smile_synth.grid import TokenGrid
+from smile_synth.mask_kernel import FIRST_FACTOR, GOLDEN, INDEX_BITS, SECOND_FACTOR, rank_on_cpu
 from smile_synth.pretrain_params import MaskParams, RegionRule
 
 # Classes of the ranking; a higher class is hidden before a lower one.
@@ -69,9 +70,7 @@ def object_tokens(boxes_BKT4: Tensor, grid: TokenGrid, rule: RegionRule = "publi
 
     Source: SMILE, CVPR 2025.
     """
-    num_frames = grid.tubelets * grid.tubelet_size
-    if boxes_BKT4.ndim != 4 or boxes_BKT4.shape[2:] != (num_frames, 4):
-        raise ModelError(f"boxes must be (B, K, {num_frames}, 4), got {tuple(boxes_BKT4.shape)}")
+    _check_boxes(boxes_BKT4, grid)
     by_tubelet = torch.unflatten(boxes_BKT4.float(), 2, (grid.tubelets, grid.tubelet_size)) / grid.patch_size
     low = by_tubelet[..., :2].nan_to_num(nan=torch.inf).amin(dim=3).floor()
     high = by_tubelet[..., 2:].nan_to_num(nan=-torch.inf).amax(dim=3).ceil()
@@ -82,6 +81,12 @@ def object_tokens(boxes_BKT4: Tensor, grid: TokenGrid, rule: RegionRule = "publi
     in_column = (columns >= low[..., :1]) & (columns < high[..., :1])
     in_row = (rows >= low[..., 1:]) & (rows < high[..., 1:])
     return torch.any(in_row[..., :, None] & in_column[..., None, :], dim=1).flatten(1)
+
+
+def _check_boxes(boxes_BKT4: Tensor, grid: TokenGrid) -> None:
+    num_frames = grid.tubelets * grid.tubelet_size
+    if boxes_BKT4.ndim != 4 or boxes_BKT4.shape[2:] != (num_frames, 4):
+        raise ModelError(f"boxes must be (B, K, {num_frames}, 4), got {tuple(boxes_BKT4.shape)}")
 
 
 def mask_noise(
@@ -107,12 +112,15 @@ def mask_noise(
     Source: the mixing function of SplitMix64 (Steele, Lea and Flood, 2014), as a counter-based generator.
     """
     per_clip = grid.num_tokens + grid.tokens_per_tubelet + 1
-    text = f"{seed}/mask/{step}/{mask}".encode()
-    start = int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little", signed=True)
     counters = torch.arange(first * per_clip, (first + count) * per_clip, device=device).view(count, per_clip)
-    noise = _mix(counters.mul_(_signed(0x9E3779B97F4A7C15)).add_(start))
+    noise = _mix(counters.mul_(_signed(GOLDEN)).add_(_signed(_noise_start(seed, step, mask))))
     tokens, places, clips = torch.split(noise, [grid.num_tokens, grid.tokens_per_tubelet, 1], dim=1)
     return MaskNoise(tokens, places, clips[:, 0])
+
+
+def _noise_start(seed: int, step: int, mask: int) -> int:
+    text = f"{seed}/mask/{step}/{mask}".encode()
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
 
 
 def _signed(value: int) -> int:
@@ -121,7 +129,7 @@ def _signed(value: int) -> int:
 
 def _mix(x: Tensor) -> Tensor:
     """Scramble int64 counters in place and return their top 31 bits."""
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+    for shift, factor in ((30, FIRST_FACTOR), (27, SECOND_FACTOR)):
         # int64 shifts drag the sign along; the mask makes them logical.
         x ^= (x >> shift) & (2 ** (64 - shift) - 1)
         x *= _signed(factor)
@@ -172,14 +180,36 @@ def draw_masks(
     """
     count, device = len(boxes_BKT4), boxes_BKT4.device
     fresh = 1 if params.further_masks == "permuted" else params.masks_per_clip
-    masks = [
-        sample_masks(params, grid, boxes_BKT4, mask_noise(seed, step, first, count, grid, device, mask))
-        for mask in range(fresh)
-    ]
+    masks = [_draw_mask(params, grid, boxes_BKT4, seed, step, first, mask) for mask in range(fresh)]
     for mask in range(fresh, params.masks_per_clip):
         order = mask_noise(seed, step, first, count, grid, device, mask).clips_B.argsort()
         masks.append(masks[0][order])
     return torch.stack(masks)
+
+
+def _draw_mask(
+    params: MaskParams, grid: TokenGrid, boxes_BKT4: Tensor, seed: int, step: int, first: int, mask: int
+) -> Tensor:
+    if boxes_BKT4.device.type != "cpu":
+        noise = mask_noise(seed, step, first, len(boxes_BKT4), grid, boxes_BKT4.device, mask)
+        return sample_masks(params, grid, boxes_BKT4, noise)
+    _check_boxes(boxes_BKT4, grid)
+    ranked = rank_on_cpu(
+        params.kind,
+        grid,
+        boxes_BKT4.float().contiguous().numpy(),
+        start=_noise_start(seed, step, mask),
+        first=first,
+        hidden=num_masked(params, grid),
+        visible_fraction=_visible_fraction(params),
+        region=params.region or "published",
+    )
+    return torch.from_numpy(ranked)
+
+
+def _visible_fraction(params: MaskParams) -> float:
+    fraction = params.visible_object_fraction
+    return _PUBLISHED_VISIBLE_FRACTION if fraction is None else fraction
 
 
 def _classes(params: MaskParams, grid: TokenGrid, boxes_BKT4: Tensor, noise: MaskNoise, rank_BN: Tensor) -> Tensor:
@@ -191,8 +221,7 @@ def _classes(params: MaskParams, grid: TokenGrid, boxes_BKT4: Tensor, noise: Mas
         return class_BN
     object_BN = object_tokens(boxes_BKT4, grid, params.region or "published")
     if params.kind == "trajectory":
-        fraction = params.visible_object_fraction
-        show_BN = _lowest(rank_BN, object_BN, _PUBLISHED_VISIBLE_FRACTION if fraction is None else fraction)
+        show_BN = _lowest(rank_BN, object_BN, _visible_fraction(params))
     else:
         tubelet_N = torch.arange(grid.num_tokens, device=rank_BN.device) // grid.tokens_per_tubelet
         show_BN = tubelet_N == (noise.clips_B % grid.tubelets)[:, None]
@@ -210,7 +239,7 @@ def _lowest(rank_BN: Tensor, among_BN: Tensor, fraction: float) -> Tensor:
 
 def _unique(noise: Tensor) -> Tensor:
     """Return ``noise`` with each column's number below it, so that no two of a row are equal."""
-    return (noise << 24) | torch.arange(noise.shape[1], device=noise.device)
+    return (noise << INDEX_BITS) | torch.arange(noise.shape[1], device=noise.device)
 
 
 def _top(key: Tensor, count: int) -> Tensor:
