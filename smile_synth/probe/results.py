@@ -139,12 +139,19 @@ def format_table(results: ProbeResults) -> str:
     classifiers = list(dict.fromkeys(r.classifier for question in results.questions for r in question.readings))
     rows = [["top-1 accuracy in %", "numbers", *classifiers]]
     for question in results.questions:
-        rows += [[f"{question.name}: {question.text}", "", *("" for _ in classifiers)]]
+        rows += [[_heading(question), "", *("" for _ in classifiers)]]
         rows += [["  chance", "", f"{100 * question.chance:5.1f}", *("" for _ in classifiers[1:])]]
         rows += _reading_rows(question, classifiers)
     lines = _aligned(rows)
     lines.append("in brackets: where 95 % of bootstrap resamples of the test clips lie; numbers: features of a clip")
     return "\n".join([*lines, *_gains(results), *results.notes])
+
+
+def _heading(question: QuestionResult) -> str:
+    return (
+        f"{question.name}: {question.text} ({len(question.classes)} classes; "
+        f"{question.num_train} training and {question.num_test} test clips)"
+    )
 
 
 def _reading_rows(question: QuestionResult, classifiers: Sequence[str]) -> list[list[str]]:
