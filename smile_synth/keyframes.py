@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from typing import Literal
 
@@ -58,24 +59,31 @@ def run(start: Values, target: Target, num_frames: int, params: KeyFrameParams, 
     for first, last in pairwise(draw_key_frames(num_frames, params, rng=rng)):
         begin = values_TN[first].copy()
         end = target(begin, first, last)
-        share = _eased(np.arange(1, last - first + 1) / (last - first), choose(params.easing, rng=rng))
-        values_TN[first + 1 : last + 1] = begin + share[:, None] * (end - begin)
+        share_T1 = _eased(last - first, choose(params.easing, rng=rng))
+        values_TN[first + 1 : last + 1] = begin + share_T1 * (end - begin)
     return values_TN
 
 
 def draw_key_frames(num_frames: int, params: KeyFrameParams, *, rng: np.random.Generator) -> Sequence[int]:
     """Draw key frames: first and last frame, and some between, evenly spaced but for up to a third of the spacing."""
     last = num_frames - 1
-    edges = np.cumsum(params.inner)
-    count = int(np.searchsorted(edges, rng.random() * edges[-1], side="right"))
+    # Plain numbers: a handful of them is drawn quicker than arrays are made.
+    rest, count = rng.random() * sum(params.inner), 0
+    while count < len(params.inner) - 1 and rest >= params.inner[count]:
+        rest -= params.inner[count]
+        count += 1
     spacing = last / (count + 1)
-    inner = spacing * (np.arange(1, count + 1) + rng.uniform(-1 / 3, 1 / 3, count))
-    return sorted({0, last, *(round(frame) for frame in inner.tolist())})
+    inner = (round(spacing * (n + rng.uniform(-1 / 3, 1 / 3))) for n in range(1, count + 1))
+    return sorted({0, last, *inner})
 
 
-def _eased(time: Values, easing: Easing) -> Values:
+@lru_cache(maxsize=1024)
+def _eased(num_frames: int, easing: Easing) -> Values:
+    """Return how far a value has come in each of the frames up to the next key frame, (num_frames, 1), up to 1."""
+    time = np.arange(1, num_frames + 1)[:, None] / num_frames
     if easing == "accelerating":
-        return time * time
-    if easing == "decelerating":
-        return time * (2.0 - time)
+        time = time * time
+    elif easing == "decelerating":
+        time = time * (2.0 - time)
+    time.flags.writeable = False
     return time

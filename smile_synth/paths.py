@@ -102,9 +102,9 @@ def gaussian_path(params: GaussianParams, canvas: Canvas, *, rng: np.random.Gene
     size = np.array([canvas.width, canvas.height], dtype=np.float64)
     extent = rng.integers(*params.extent_px) * size / REFERENCE_SIDE_PX
     path: Array = smooth * extent + rng.random(2) * (size - extent)
-    places = np.linspace(0, points - 1, canvas.num_frames)
     if params.steps == "published":
-        return np.take(path, np.rint(places).astype(int), axis=0)
+        return path.take(_nearest_points(points, canvas.num_frames), axis=0)
+    places = np.linspace(0, points - 1, canvas.num_frames)
     return np.stack([np.interp(places, np.arange(points), path[:, axis]) for axis in (0, 1)], axis=1)
 
 
@@ -184,6 +184,11 @@ def bouncing_path(params: BouncingParams, half_size_2: Array, canvas: Canvas, *,
     folded = np.mod(free, 2 * room)
     path: Array = low + np.where(folded > room, 2 * room - folded, folded)
     return path
+
+
+@lru_cache(maxsize=16)
+def _nearest_points(points: int, num_frames: int) -> npt.NDArray[np.intp]:
+    return np.rint(np.linspace(0, points - 1, num_frames)).astype(np.intp)
 
 
 @lru_cache(maxsize=16)

@@ -114,8 +114,9 @@ class Backgrounds:
         levels = self._cache.get(index, lambda: _pyramid(self._assets[index].read()))
         crop = _random_crop(levels, height, width, rng)
         if rng.random() < 0.5:
-            crop = crop[:, ::-1]
-        return DrawnBackground(np.ascontiguousarray(crop), self._first_id + index)
+            # Many times quicker than numpy's reversed view made contiguous.
+            crop = np.asarray(cv2.flip(crop, 1), dtype=np.uint8)
+        return DrawnBackground(crop, self._first_id + index)
 
 
 class Objects:
@@ -253,5 +254,5 @@ def _random_crop(levels: Sequence[Image], height: int, width: int, rng: np.rando
     h = min(max(1, round(height * scale / 2**level)), source.shape[0])
     w = min(max(1, round(width * scale / 2**level)), source.shape[1])
     top, left = int(top_part * (source.shape[0] - h + 1)), int(left_part * (source.shape[1] - w + 1))
-    crop = np.ascontiguousarray(source[top : top + h, left : left + w])
-    return np.asarray(cv2.resize(crop, (width, height), interpolation=cv2.INTER_LINEAR_EXACT), dtype=np.uint8)
+    crop = source[top : top + h, left : left + w]
+    return np.array(cv2.resize(crop, (width, height), interpolation=cv2.INTER_LINEAR_EXACT), dtype=np.uint8)

@@ -102,9 +102,7 @@ def _busiest_piece(photograph: Image, alpha: Image, rng: np.random.Generator) ->
         piece = photograph[top : top + h, left : left + w]
         pieces.append(piece)
     busiest = max(pieces, key=lambda piece: float(piece[::8, ::8].std(axis=(0, 1)).sum()))
-    return np.asarray(
-        cv2.resize(np.ascontiguousarray(busiest), (width, height), interpolation=cv2.INTER_LINEAR_EXACT), dtype=np.uint8
-    )
+    return np.asarray(cv2.resize(busiest, (width, height), interpolation=cv2.INTER_LINEAR_EXACT), dtype=np.uint8)
 
 
 def _two_colours(height: int, width: int, rng: np.random.Generator) -> Image:
