@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping
+from itertools import accumulate
 from typing import Annotated, TypeVar
 
 import numpy as np
@@ -36,8 +38,8 @@ def choose(options: Name | Mapping[Name, float], *, rng: np.random.Generator) ->
     names = list(options)
     if len(names) == 1:
         return names[0]
-    edges = np.cumsum([options[name] for name in names])
-    return names[int(np.searchsorted(edges, rng.random() * edges[-1], side="right"))]
+    edges = list(accumulate(options.values()))
+    return names[bisect_right(edges, rng.random() * edges[-1])]
 
 
 def names_in(options: Name | Mapping[Name, float]) -> tuple[Name, ...]:
