@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import cv2
 import numpy as np
@@ -16,15 +16,16 @@ from smile_synth.choices import Span, Weight, choose, names_in
 from smile_synth.generator import Generator, LabelSpec
 from smile_synth.motion import DIRECTIONS, direction_class
 from smile_synth.params import StrictParams
-from smile_synth.render.compiled import entry_point
+from smile_synth.render.compiled import entry_point, inlined
 from smile_synth.scene import Label, Scene
 from smile_synth.textures import draw_palette
 
 NoiseKind = Literal["volume", "flow"]
 KINDS: tuple[NoiseKind, ...] = ("volume", "flow")
 REFERENCE_SIDE_PX = 224.0
-# Lattice points in time, down and right, and the three slopes at each; repeats only beyond.
-LATTICE = (16, 64, 64, 3)
+# Finer detail than this would flicker, or be finer than the pixels.
+SMALLEST_CELL_PX = 2.0
+SMALLEST_CELL_FRAMES = 2.0
 # Standard deviation, in grey levels, to which a volume is stretched.
 SPREAD = 62.0
 # The flow is followed on a grid this many times coarser than the canvas, which is much finer than its swirls.
@@ -122,11 +123,11 @@ class Noise(Generator[NoiseParams]):
         persistence, palette = rng.uniform(*params.persistence), draw_palette(rng=rng)
         values_THW = np.zeros((canvas.num_frames, canvas.height, canvas.width), np.float32)
         for octave in range(int(rng.integers(params.octaves[0], params.octaves[1] + 1))):
-            finer = 2.0**-octave
-            gradients = rng.standard_normal(LATTICE, dtype=np.float32)
-            offset_3 = rng.uniform(0, LATTICE[0], 3)
-            steps_5 = np.array([cell_frames * finer, cell_px * finer, velocity_y, velocity_x, persistence**octave])
-            add_gradient_noise(values_THW, gradients, offset_3, steps_5)
+            cell = np.array([cell_frames, cell_px, cell_px]) / 2**octave
+            if cell[1] < SMALLEST_CELL_PX:
+                break
+            cell[0] = max(cell[0], SMALLEST_CELL_FRAMES)
+            _add_octave(values_THW, cell, (velocity_y, velocity_x), persistence**octave, rng)
         # Every 4th value tells mean and spread well enough.
         sample = values_THW[::2, ::4, ::4]
         gain = SPREAD / max(float(sample.std()), 1e-6)
@@ -162,6 +163,23 @@ class Noise(Generator[NoiseParams]):
         )
 
 
+def _add_octave(
+    values_THW: Floats,
+    cell_3: npt.NDArray[np.float64],
+    velocity: tuple[float, float],
+    strength: float,
+    rng: np.random.Generator,
+) -> None:
+    """Draw slopes at the lattice points that the drifting canvas passes, and add their noise."""
+    num_frames = len(values_THW)
+    way_3 = np.array([0.0, *velocity]) * num_frames
+    points_3 = np.ceil((np.array(values_THW.shape) + np.abs(way_3)) / cell_3).astype(int) + 2
+    gradients = rng.standard_normal((*points_3.tolist(), 3), dtype=np.float32)
+    # A canvas that drifts against the axis begins at the lattice's far end.
+    offset_3 = rng.random(3) + np.maximum(way_3, 0) / cell_3
+    add_gradient_noise(values_THW, gradients, offset_3, np.array([cell_3[0], cell_3[1], *velocity, strength]))
+
+
 def _log_uniform(span: tuple[float, float], rng: np.random.Generator) -> float:
     return math.exp(rng.uniform(math.log(span[0]), math.log(span[1])))
 
@@ -175,7 +193,7 @@ def _carried(image: Pixels, num_frames: int, swirl_px: float, speed: float, rng:
         speed: root mean square speed, px/frame.
     """
     height, width = image.shape[:2]
-    rows, columns = -(-height // FLOW_GRID_PX) + 1, -(-width // FLOW_GRID_PX) + 1
+    rows, columns = -(-height // FLOW_GRID_PX) + 2, -(-width // FLOW_GRID_PX) + 2
     velocity_x, velocity_y = _swirls(rows, columns, swirl_px / FLOW_GRID_PX, rng)
     factor = np.float32(speed / FLOW_GRID_PX / max(float(np.sqrt((velocity_x**2 + velocity_y**2).mean())), 1e-6))
     here_x, here_y = np.meshgrid(np.arange(columns, dtype=np.float32), np.arange(rows, dtype=np.float32))
@@ -204,10 +222,27 @@ def _swirls(rows: int, columns: int, swirl: float, rng: np.random.Generator) -> 
 
 
 def _enlarged(plane: Floats, height: int, width: int) -> Floats:
-    """Interpolate positions on the coarse grid to pixels; grid point g is pixel g x FLOW_GRID_PX."""
-    zoom = np.array([[FLOW_GRID_PX, 0, 0], [0, FLOW_GRID_PX, 0]], np.float64)
-    full = cv2.warpAffine(plane, zoom, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(full, np.float32) * np.float32(FLOW_GRID_PX)
+    """Interpolate positions, in grid cells, from the middles of cells to the middles of pixels, in pixels.
+
+    The grid has a cell more on each side than the image, so that nothing is extrapolated.
+    """
+    size = (plane.shape[1] * FLOW_GRID_PX, plane.shape[0] * FLOW_GRID_PX)
+    full = cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR)[FLOW_GRID_PX:, FLOW_GRID_PX:]
+    # Grid cell g has its middle at pixel (g - 1 + 1/2) x FLOW_GRID_PX, and pixels their own half a pixel on.
+    return np.asarray(full[:height, :width] * np.float32(FLOW_GRID_PX) - np.float32(FLOW_GRID_PX / 2 + 0.5), np.float32)
+
+
+@inlined
+def _add_cell(
+    values_W: Floats, start: Any, step: Any, level: Any, slope: Any, next_level: Any, next_slope: Any
+) -> None:
+    """Add the blend of two straight lines over one lattice cell; written so that the compiler makes it vectors."""
+    for k in range(len(values_W)):
+        f = start + np.float32(k) * step
+        w = f * f * f * (f * (f * np.float32(6) - np.float32(15)) + np.float32(10))
+        first = level + slope * f
+        second = next_level + next_slope * (f - np.float32(1))
+        values_W[k] += first + w * (second - first)
 
 
 @entry_point("void(float32[:,:,::1], float32[:,:,:,::1], float64[::1], float64[::1])")
@@ -253,19 +288,16 @@ def add_gradient_noise(
                         level += share * (gradient[0] * (fz - np.float32(dz)) + gradient[1] * (fy - np.float32(dy)))
                         slope += share * gradient[2]
                 level_N[i], slope_N[i] = level, slope
+            values_W = values_THW[t, row]
             column = 0
             while column < width:
                 x = left + column / cell_px
                 x0 = math.floor(x)
                 end = min(width, max(column + 1, math.ceil((x0 + 1 - left) * cell_px)))
-                fx = np.float32(x - x0)
                 i, j = x0 % nx, (x0 + 1) % nx
-                for k in range(column, end):
-                    wx = fx * fx * fx * (fx * (fx * np.float32(6) - np.float32(15)) + np.float32(10))
-                    first = level_N[i] + slope_N[i] * fx
-                    second = level_N[j] + slope_N[j] * (fx - np.float32(1))
-                    values_THW[t, row, k] += first + wx * (second - first)
-                    fx += step_x
+                _add_cell(
+                    values_W[column:end], np.float32(x - x0), step_x, level_N[i], slope_N[i], level_N[j], slope_N[j]
+                )
                 column = end
 
 

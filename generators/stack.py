@@ -27,7 +27,7 @@ class StackParams(StrictParams):
     """What lies under what."""
 
     background: PieceParams = Field(
-        PieceParams(generator="noise"), description="gives background, camera and whatever objects it has itself"
+        PieceParams(generator="gratings"), description="gives background, camera and whatever objects it has itself"
     )
     objects: Annotated[list[PieceParams], Field(min_length=1)] = Field(
         default_factory=lambda: [PieceParams(generator="cutouts")],

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 from pydantic import ValidationError
-from smile_synth_generators.noise import KINDS, LATTICE, Noise, NoiseParams, add_gradient_noise
+from smile_synth_generators.noise import FLOW_GRID_PX, KINDS, Noise, NoiseParams, _enlarged, add_gradient_noise
 
 from smile_synth.assets import Assets, AssetsParams
 from smile_synth.generator import GeneratorContext
@@ -31,6 +31,9 @@ class TestFlow(GeneratorContract):
 def sample(clip: int, **params: Any) -> Scene:
     context = GeneratorContext(Canvas(112, 112, 8), Assets.build(AssetsParams(), folder=Path()))
     return Noise(NoiseParams.model_validate(params), context).sample(rng=clip_rng(5, clip))
+
+
+LATTICE = (4, 32, 32, 3)
 
 
 def octave(steps: tuple[float, ...], shape: tuple[int, int, int] = (3, 64, 64)) -> np.ndarray:
@@ -76,6 +79,13 @@ def test_a_flow_starts_as_the_image_and_keeps_its_mean() -> None:
         assert frames[-1].mean() == pytest.approx(frames[0].mean(), abs=14)
         assert math.isnan(scene.labels["drift_speed"])
         assert KINDS[scene.labels["noise"]] == "flow"
+
+
+def test_the_flow_of_no_time_leaves_every_pixel_where_it_is() -> None:
+    rows, columns = 50 // FLOW_GRID_PX + 3, 61 // FLOW_GRID_PX + 3
+    here_x, here_y = np.meshgrid(np.arange(columns, dtype=np.float32), np.arange(rows, dtype=np.float32))
+    assert np.allclose(_enlarged(here_x, 50, 61), np.arange(61), atol=1e-4)
+    assert np.allclose(_enlarged(here_y, 50, 61), np.arange(50)[:, None], atol=1e-4)
 
 
 def test_settings_without_effect_are_refused() -> None:
