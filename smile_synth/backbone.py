@@ -57,6 +57,8 @@ class TimmBackbone(Backbone):
         self, model: nn.Module, layer: str | None, config: Mapping[str, Any], image_size: tuple[int, int] | None
     ) -> None:
         super().__init__(tuple(config["mean"]), tuple(config["std"]), image_size)
+        if not hasattr(model, "forward_intermediates"):
+            raise WeightsError(f"{type(model).__name__} gives no maps of features: choose another model of timm")
         self.model: Any = model
         self.index = -1 if layer is None else _stage(model, layer)
         self.is_last = layer is None
@@ -219,6 +221,9 @@ def _open_clip(params: TeacherParams, weights_file: Path | None) -> Backbone:
     if weights_file is not None:
         _load_clip(model, name, weights_file)
     config = open_clip.get_model_preprocess_cfg(model)
+    if tag is None:
+        # Weights from a file say nothing of their images; those of the model's published weights are the best guess.
+        config = config | _published_images(name)
     mean, std = tuple(config.get("mean", CLIP_MEAN)), tuple(config.get("std", CLIP_STD))
     trunk = getattr(model.visual, "trunk", None)
     if trunk is None:
@@ -242,6 +247,15 @@ def _tag(name: str, tag: str | None) -> str | None:
             f"{', '.join(tags) or '(none known)'}, or teacher.weights_file to a file"
         )
     return tag
+
+
+def _published_images(name: str) -> dict[str, Any]:
+    """Return mean and deviation of the images that a model's published weights were trained with, if it has any."""
+    import open_clip
+
+    tags = open_clip.list_pretrained_tags_by_model(name)
+    config = open_clip.get_pretrained_cfg(name, tags[0]) if tags else {}
+    return {key: config[key] for key in ("mean", "std") if key in config}
 
 
 def _load_clip(model: Any, name: str, path: Path) -> None:

@@ -59,7 +59,7 @@ class Teacher(nn.Module):
                 "teacher.image_size or teacher.layer"
             )
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def _measure(self) -> tuple[int, int, int]:
         shape = self.backbone(torch.zeros(1, 3, *self.image_size)).shape
         if len(shape) != 4:

@@ -1,0 +1,45 @@
+"""``smile-synth export`` through the real command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_student import some_frames, tiny_student
+from typer.testing import CliRunner
+
+import smile_synth
+from smile_synth.cli import app
+from smile_synth.model import normalise
+
+
+@pytest.fixture
+def run_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    student = tiny_student()
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    state = {"student": student.shape.to_dict(), "model": student.state_dict(), "ema": None}
+    torch.save(state, tmp_path / "run" / "checkpoints" / "latest.pt")
+    return tmp_path / "run"
+
+
+@pytest.mark.parametrize(
+    ("form", "out"),
+    [("videomae", "run.videomae.pth"), ("huggingface", "run.huggingface"), ("safetensors", "my.safetensors")],
+)
+def test_a_run_is_exported_and_the_next_step_named(run_folder: Path, form: str, out: str) -> None:
+    named = ("--out", out) if out.startswith("my") else ()
+    done = CliRunner().invoke(app, ["export", "run", "--format", form, *named])
+    assert done.exit_code == 0, done.stderr
+    assert "wrote" in done.stdout
+    assert done.stdout.splitlines()[-1].startswith("next: ")
+    tokens = smile_synth.load_encoder(run_folder.parent / out)(some_frames()).tokens
+    torch.testing.assert_close(tokens, tiny_student().encode(normalise(some_frames())), atol=1e-6, rtol=0)
+
+
+def test_a_folder_that_is_no_run_gives_one_line(run_folder: Path) -> None:
+    done = CliRunner().invoke(app, ["export", str(run_folder.parent)])
+    assert done.exit_code == 2
+    assert done.stderr.count("\n") == 1
+    assert "is neither a run" in done.stderr
