@@ -12,10 +12,10 @@ from pydantic import Field
 
 from smile_synth.backgrounds import BackgroundParams, draw_background
 from smile_synth.choices import Span, Weight, choose
+from smile_synth.compiled import entry_point
 from smile_synth.errors import GeneratorError
 from smile_synth.generator import Generator, LabelSpec
 from smile_synth.params import StrictParams
-from smile_synth.render.compiled import entry_point
 from smile_synth.scene import Layer, Scene
 from smile_synth.textures import draw_palette
 

@@ -11,10 +11,10 @@ import numpy.typing as npt
 from pydantic import Field
 
 from smile_synth.choices import Span, Weight, choose
+from smile_synth.compiled import entry_point
 from smile_synth.generator import Generator, LabelSpec
 from smile_synth.motion import DIRECTIONS, direction_class
 from smile_synth.params import StrictParams
-from smile_synth.render.compiled import entry_point
 from smile_synth.scene import Scene
 
 Pattern = Literal["grating", "plaid"]

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from smile_synth.compiled import entry_point, inlined
 from smile_synth.grid import TokenGrid
 from smile_synth.pretrain_params import MaskKind, RegionRule
-from smile_synth.render.compiled import entry_point, inlined
 
 Array = npt.NDArray[Any]
 # Steps of the SplitMix64 generator; see masking.mask_noise.

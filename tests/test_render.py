@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from smile_synth.compiled import entry_point
 from smile_synth.errors import SceneError
 from smile_synth.render import Clip, render, render_into
-from smile_synth.render.compiled import entry_point
 from smile_synth.render.kernel import MAX_SIDE
 from smile_synth.render.reference import render_reference
 from smile_synth.scene import Canvas, Layer, Scene
