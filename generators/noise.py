@@ -13,10 +13,10 @@ from pydantic import Field, model_validator
 
 from smile_synth.backgrounds import BackgroundParams, draw_background
 from smile_synth.choices import Span, Weight, choose, names_in
+from smile_synth.compiled import entry_point, inlined
 from smile_synth.generator import Generator, LabelSpec
 from smile_synth.motion import DIRECTIONS, direction_class
 from smile_synth.params import StrictParams
-from smile_synth.render.compiled import entry_point, inlined
 from smile_synth.scene import Label, Scene
 from smile_synth.textures import draw_palette
 
