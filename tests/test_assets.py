@@ -253,6 +253,21 @@ def test_a_truncated_file_is_refused_by_name(tmp_path: Path, suffix: str) -> Non
         read_background(file)
 
 
+def test_a_damaged_image_is_found_before_anything_is_rendered(tmp_path: Path) -> None:
+    for n in range(4):
+        save(tmp_path / "cat" / f"{n}.png", stream(n, "test").integers(1, 256, (99, 99, 4), dtype=np.uint8))
+    file = tmp_path / "cat" / "2.png"
+    file.write_bytes(file.read_bytes()[:9000])
+    with pytest.raises(AssetError, match=r"cat/2.png is damaged"):
+        _ = build(tmp_path, objects=".").rows
+
+
+def test_a_link_back_to_a_folder_above_is_followed_once(tmp_path: Path) -> None:
+    save(tmp_path / "photos" / "a.png", gradient())
+    (tmp_path / "photos" / "again").symlink_to(tmp_path / "photos", target_is_directory=True)
+    assert len(build(tmp_path, backgrounds="photos").backgrounds) == 1
+
+
 def test_floating_point_pixels_are_refused(tmp_path: Path) -> None:
     file = save(tmp_path / "depth.tif", np.zeros((64, 64), np.float32))
     with pytest.raises(AssetError, match="no fixed range"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,12 +14,13 @@ from pydantic import Field
 
 from smile_synth.assets.cache import ImageCache
 from smile_synth.assets.cutting import cut_outs, drawings
-from smile_synth.assets.folders import list_backgrounds, list_objects
+from smile_synth.assets.folders import ImageFile, list_backgrounds, list_objects
 from smile_synth.assets.outlines import OUTLINES
 from smile_synth.assets.photographs import PHOTOGRAPHS
 from smile_synth.assets.split import Split, part_of
-from smile_synth.assets.table import Asset, AssetRow, Image
+from smile_synth.assets.table import Asset, AssetRow, Image, Kind
 from smile_synth.params import StrictParams
+from smile_synth.progress import track
 
 __all__ = [
     "OUTLINES",
@@ -35,6 +37,9 @@ __all__ = [
 BUILTIN = "builtin"
 BACKGROUND_CACHE_BYTES = 256 * 2**20
 OBJECT_CACHE_BYTES = 192 * 2**20
+# Up to this many images are decoded before anything is rendered, so that a damaged one is found at once; of larger
+# folders only the headers are read.
+MOST_DECODED_CHECKS = 5000
 # A crop shows at least this part of the largest crop that fits, each way.
 MIN_CROP = 0.4
 
@@ -202,15 +207,26 @@ class Assets:
 
     @cached_property
     def rows(self) -> tuple[AssetRow, ...]:
-        """The asset table; made on first use, because digests read every file once.
+        """The asset table; made on first use, because images are checked and digests read every file once.
 
         Raises:
             AssetError: an image cannot serve; the message names the file.
         """
-        return tuple(
-            [asset.row("background") for asset in self._background_assets]
-            + [asset.row("object") for asset in self._object_assets]
-        )
+        decode = len(self) <= MOST_DECODED_CHECKS
+        kinds = [("background", asset) for asset in self._background_assets]
+        kinds += [("object", asset) for asset in self._object_assets]
+        with track(len(kinds), "check images", unit="images") as progress, ThreadPoolExecutor() as pool:
+            rows = []
+            for row in pool.map(lambda pair: _checked_row(*pair, decode=decode), kinds):
+                rows.append(row)
+                progress.advance()
+        return tuple(rows)
+
+
+def _checked_row(kind: Kind, asset: Asset, *, decode: bool) -> AssetRow:
+    if isinstance(asset, ImageFile):
+        asset.check(decode=decode)
+    return asset.row(kind)
 
 
 def _backgrounds(params: AssetsParams, folder: Path) -> Sequence[Asset]:

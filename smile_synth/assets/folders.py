@@ -7,10 +7,9 @@ import os
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from smile_synth.assets.images import OBJECT_SUFFIXES, SUFFIXES, check_header, read_background, read_object
-from smile_synth.assets.table import Asset, Image
+from smile_synth.assets.table import Asset, Image, Kind
 from smile_synth.errors import AssetError
 
 
@@ -19,15 +18,21 @@ class ImageFile(Asset):
     """An image in the user's folder."""
 
     folder: Path
-    kind: Literal["background", "object"]
+    kind: Kind
 
     def read(self) -> Image:
         """Return the image, uint8, RGB for a background and RGBA for an object."""
         return read_object(self._file()) if self.kind == "object" else read_background(self._file())
 
+    def check(self, *, decode: bool) -> None:
+        """Raise AssetError where the file's header, or all of it with ``decode``, cannot be read."""
+        if decode:
+            self.read()
+        else:
+            check_header(self._file(), needs_alpha=self.kind == "object")
+
     def digest(self) -> str:
-        """Return the digest of the file's bytes, once its header shows that it can serve."""
-        check_header(self._file(), needs_alpha=self.kind == "object")
+        """Return the digest of the file's bytes."""
         return hashlib.blake2b(self._file().read_bytes(), digest_size=16).hexdigest()
 
     def _file(self) -> Path:
@@ -74,12 +79,20 @@ def _names(folder: Path, suffixes: Collection[str], key: str) -> list[str]:
 
 
 def _walk(folder: Path, suffixes: Collection[str]) -> Iterator[str]:
+    visited = set()
     for path, folders, files in os.walk(folder, followlinks=True, onerror=_refuse):
+        # A link back to a folder above would otherwise be followed for ever.
+        place = os.path.realpath(path)
+        if place in visited:
+            folders.clear()
+            continue
+        visited.add(place)
         folders[:] = [name for name in folders if not name.startswith(".")]
-        inside = Path(path).relative_to(folder)
+        inside = Path(path).relative_to(folder).as_posix()
+        prefix = "" if inside == "." else f"{inside}/"
         for name in files:
             if not name.startswith(".") and os.path.splitext(name)[1].lower() in suffixes:
-                yield (inside / name).as_posix()
+                yield f"{prefix}{name}"
 
 
 def _refuse(error: OSError) -> None:

@@ -96,6 +96,10 @@ def _opened(file: Path, min_side: int) -> Iterator[PilImage.Image]:
                 yield image
     except FileNotFoundError as error:
         raise AssetError(f"image {file} does not exist") from error
+    except PermissionError as error:
+        raise AssetError(
+            f"image {file} may not be read; change its permissions, or take it out of the folder"
+        ) from error
     except UnidentifiedImageError as error:
         what = "is empty" if file.stat().st_size == 0 else "is no image that can be read"
         raise AssetError(f"image {file} {what}; replace it, or take it out of the folder") from error

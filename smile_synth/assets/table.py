@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 Image = npt.NDArray[np.uint8]
+Kind = Literal["background", "object"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class AssetRow:
         digest: BLAKE2b-128 of what the image is made of, in hexadecimal.
     """
 
-    kind: Literal["background", "object"]
+    kind: Kind
     name: str
     class_name: str
     licence: str
@@ -48,13 +49,13 @@ class Asset(ABC):
 
     @abstractmethod
     def digest(self) -> str:
-        """Return the digest of what the image is made of; raises AssetError for an image that cannot serve."""
+        """Return the digest of what the image is made of."""
 
     @property
     def outline(self) -> str:
         """Kind of the outline that the object was cut or drawn under; empty where we cannot know."""
         return ""
 
-    def row(self, kind: Literal["background", "object"]) -> AssetRow:
+    def row(self, kind: Kind) -> AssetRow:
         """Return the asset's row of the table."""
         return AssetRow(kind, self.name, self.class_name, self.licence, self.source, self.digest())
