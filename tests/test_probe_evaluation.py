@@ -18,18 +18,19 @@ from smile_synth.errors import ProbeError
 from smile_synth.grid import TokenGrid
 from smile_synth.model.student import StudentShape, build_student
 from smile_synth.pretrain_params import StudentParams
-from smile_synth.probe.checkpoint_probe import probe_checkpoint
 from smile_synth.probe.evaluation import ProbePlace, probe_features
 from smile_synth.probe.files import write_results
 from smile_synth.probe.params import ProbeParams
 from smile_synth.probe.results import ProbeResults
+from smile_synth.probe.student_probe import StudentProbe
 from smile_synth.probe.subject import Subject, extractors_of, open_subject, pretraining_assets
 from smile_synth.recipe import load_recipe
 from smile_synth.scene import Canvas
 
 STUDENT = StudentParams(width=16, depth=1, heads=2, decoder_width=16, decoder_depth=1, decoder_heads=2)
 GRID = TokenGrid.of(Canvas(32, 32, 4), tubelet_size=2, patch_size=16)
-SMALL = ("probe.train_clips=160", "probe.test_clips=64", "probe.min_clips_per_class=4")
+SMALL = ("probe.train_clips=128", "probe.test_clips=64", "probe.min_clips_per_class=2")
+MOTION = "motion: {path: linear, key_frames: {inner: [1.0], easing: {accelerating: 1}}}"
 
 
 def shape_and_weights(seed: int = 0) -> tuple[StudentShape, dict[str, torch.Tensor]]:
@@ -77,12 +78,12 @@ def test_a_probe_of_a_run_leaves_a_table_figures_and_pictures(subject: Subject, 
     table = files[0].read_text()
     for text in ("trained student", "same network untrained", "raw frame differences", "efficientnet", "chance"):
         assert text in table
-    assert "160 training and 64 test clips" in table
+    assert "(4 classes; 128 training and 64 test clips)" in table
     figures = json.loads(files[1].read_text())
-    direction = figures["questions"][0]
+    direction, outline = figures["questions"]
     assert len(direction["classes"]) == 8
-    assert (direction["num_train"], direction["num_test"]) == (160, 64)
-    for reading in direction["readings"]:
+    assert (outline["num_train"], outline["num_test"]) == (128, 64)
+    for reading in outline["readings"]:
         assert np.sum(reading["confusion"]) == 64
         assert reading["accuracy"]["low"] <= reading["accuracy"]["value"] <= reading["accuracy"]["high"]
         assert np.trace(reading["confusion"]) / 64 == pytest.approx(reading["accuracy"]["value"])
@@ -120,9 +121,14 @@ def test_the_full_recipe_asks_seven_questions_three_ways(subject: Subject, tmp_p
 
 
 def test_frame_differences_tell_acceleration_from_its_reverse(subject: Subject, tmp_path: Path) -> None:
-    results = probe(subject, tmp_path, "probe.baselines=[differences]", recipe="probe-full")
-    order = next(question for question in results.questions if question.name == "order")
-    assert order.reading("differences", "linear").score.accuracy.value > 0.8
+    results = probe(
+        subject,
+        tmp_path,
+        "probe.baselines=[differences]",
+        f"probe.sources={{a: {{params: {{num_objects: [1, 1], {MOTION}}}}}}}",
+        "probe.questions=[{name: order, source: a, label: order}]",
+    )
+    assert results.questions[0].reading("differences", "linear").score.accuracy.value > 0.8
 
 
 def test_images_seen_in_pretraining_are_reported(tmp_path: Path, run: Path) -> None:
@@ -141,18 +147,19 @@ def test_images_seen_in_pretraining_are_reported(tmp_path: Path, run: Path) -> N
 def test_weights_in_training_are_probed_without_baselines_and_leave_only_clips(tmp_path: Path) -> None:
     shape, weights = shape_and_weights()
     params = load_recipe("probe-motion", list(SMALL)).section("probe")
-    results = probe_checkpoint(
-        weights,
-        shape,
-        params,
-        name="step 10",
-        clips=tmp_path / "clips",
-        recipe_folder=tmp_path,
-        device=torch.device("cpu"),
-        workers=1,
-    )
-    assert set(results.figures()) == {"direction/linear", "outline/linear"}
+    cpu = torch.device("cpu")
+    prober = StudentProbe(params, shape, clips=tmp_path / "clips", recipe_folder=tmp_path, device=cpu)
+    first, again = (prober.ask(weights, "step 10") for _ in range(2))
+    assert set(first.figures()) == {"direction/linear", "outline/linear"}
+    assert again.figures() == first.figures()
     assert [path.name for path in tmp_path.iterdir()] == ["clips"]
+
+
+def test_a_student_in_training_is_probed_at_its_own_size(tmp_path: Path) -> None:
+    shape, _ = shape_and_weights()
+    params = load_recipe("probe-motion", ["probe.canvas={height: 48, width: 48, frames: 4}"]).section("probe")
+    with pytest.raises(ProbeError, match="at its own size, 4 frames of 32 x 32"):
+        StudentProbe(params, shape, clips=tmp_path, recipe_folder=tmp_path, device=torch.device("cpu"))
 
 
 def test_videos_of_two_classes_are_told_apart(subject: Subject, tmp_path: Path) -> None:

@@ -106,9 +106,28 @@ def probe_features(
     """
     began_s = time.monotonic()
     materials, notes = prepare(params, canvas, place)
+    results = ask_all(materials, extractors, params, place, checkpoint=checkpoint)
+    return replace(results, notes=(*place.notes, *notes), seconds=time.monotonic() - began_s)
+
+
+def ask_all(
+    materials: Sequence[Material],
+    extractors: Sequence[Extractor],
+    params: ProbeParams,
+    place: ProbePlace,
+    *,
+    checkpoint: str,
+) -> ProbeResults:
+    """Ask every question of every kind of features, clips and right answers being there.
+
+    Args:
+        materials: from ``prepare``.
+        extractors, params, place, checkpoint: as in ``probe_features``.
+    """
+    began_s = time.monotonic()
     questions = []
     for material in materials:
-        tables = [
+        train_tables, test_tables = (
             compute_features(
                 extractors,
                 clips,
@@ -117,12 +136,11 @@ def probe_features(
                 with_tokens="attentive" in params.classifiers,
             )
             for clips in (material.train, material.test)
-        ]
-        questions.append(_ask(material, extractors, tables[0], tables[1], params, place.device))
+        )
+        questions.append(_ask(material, extractors, train_tables, test_tables, params, place.device))
     return ProbeResults(
         checkpoint=checkpoint,
         questions=tuple(questions),
-        notes=(*place.notes, *notes),
         seconds=time.monotonic() - began_s,
         params=params.model_dump(mode="json"),
     )
