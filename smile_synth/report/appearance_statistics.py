@@ -151,8 +151,7 @@ def _changes(frames_THWC: Frames) -> tuple[Floats, Floats]:
     for t in range(len(grey) - 1):
         difference = cv2.absdiff(grey[t], grey[t + 1])
         change[t] = cv2.mean(difference)[0]
-        over = cv2.compare(difference, CHANGED_LEVELS, cv2.CMP_GT)
-        changed[t] = cv2.countNonZero(over) / difference.size
+        changed[t] = np.count_nonzero(difference > CHANGED_LEVELS) / difference.size
     return change, changed
 
 

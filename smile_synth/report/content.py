@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA_VERSION = 1
 NUM_QUANTILES = 101
 
 
@@ -242,7 +241,7 @@ class Extreme(Part):
 class Report(Part):
     """The statistics of one store."""
 
-    schema_version: Literal[1] = Field(SCHEMA_VERSION, description="version of this layout")
+    schema_version: Literal[1] = Field(1, description="version of this layout")
     smile_synth_version: str = Field(description="what made the report")
     overview: Overview
     verdict: list[Finding] = Field(description="warnings, the gravest first; empty when nothing was found")

@@ -25,7 +25,7 @@ PAGE_COLOURS = {
     FAINT: "var(--faint)",
     **{colour: f"var(--series-{i})" for i, colour in enumerate(SERIES)},
 }
-STYLE = {
+STYLE: Any = {
     "svg.fonttype": "none",
     "font.size": 9,
     "text.color": INK,
@@ -146,7 +146,7 @@ def grid_plot(grid: Grid, *, extent: tuple[float, float, float, float], x_title:
     axes.set_xlabel(x_title)
     axes.set_ylabel(y_title)
     bar = figure.colorbar(picture, ax=axes, label=grid.unit)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     return _svg(figure, grid.title)
 
 
@@ -207,8 +207,9 @@ def _share_below(quantity: Quantity, edges: Any) -> Any:
 def _svg(figure: Figure, title: str) -> str:
     """Return the figure with the page's colours and fonts, and with names that no other figure uses."""
     stream = io.StringIO()
+    canvas: Any = FigureCanvasSVG(figure)
     with mpl.rc_context({"svg.hashsalt": title}):
-        FigureCanvasSVG(figure).print_svg(stream, metadata={"Date": None, "Creator": None})
+        canvas.print_svg(stream, metadata={"Date": None, "Creator": None})
     text = stream.getvalue()
     text = text[text.index("<svg") :]
     for drawn, shown in PAGE_COLOURS.items():

@@ -15,7 +15,6 @@ from smile_synth.store import Store
 
 BATCH_NBYTES = 64 * 2**20
 MAX_BATCH_CLIPS = 64
-SMALL_ARRAYS = ("boxes", "poses", "opacity", "object", "background", "generator", "camera")
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,9 +68,18 @@ def read_batch(store: Store, clips_B: npt.NDArray[np.int64]) -> ClipBatch:
     Raises:
         DamagedStoreError: a chunk is damaged; names array, shard and clip.
     """
-    small = [_read(store, name, clips_B) for name in SMALL_ARRAYS]
-    labels = {name: _read(store, f"labels/{name}", clips_B) for name in store.label_specs}
-    return ClipBatch(clips_B, store.read_frames(clips_B), *small, labels)
+    return ClipBatch(
+        clips_B=clips_B,
+        frames_BTHWC=store.read_frames(clips_B),
+        boxes_BKT4=_read(store, "boxes", clips_B),
+        poses_BKT6=_read(store, "poses", clips_B),
+        opacity_BKT=_read(store, "opacity", clips_B),
+        object_BK=_read(store, "object", clips_B),
+        background_B=_read(store, "background", clips_B),
+        generator_B=_read(store, "generator", clips_B),
+        camera_BT33=_read(store, "camera", clips_B),
+        labels={name: _read(store, f"labels/{name}", clips_B) for name in store.label_specs},
+    )
 
 
 def read_batches(store: Store, clips: npt.NDArray[np.int64]) -> Iterator[ClipBatch]:

@@ -59,11 +59,11 @@ def find_tracks(
         height, width: size of the canvas in pixels.
     """
     boxes, poses = boxes_BKT4.astype(np.float64), poses_BKT6.astype(np.float64)
-    is_visible = np.isfinite(boxes).all(-1)
-    is_whole = is_visible & (boxes[..., :2] > 0).all(-1) & (boxes[..., 2] < width) & (boxes[..., 3] < height)
+    is_visible: Bools = np.all(np.isfinite(boxes), axis=-1)
+    is_whole: Bools = is_visible & (boxes[..., :2] > 0).all(-1) & (boxes[..., 2] < width) & (boxes[..., 3] < height)
     determinant = poses[..., 0] * poses[..., 4] - poses[..., 1] * poses[..., 3]
     has_pose = np.isfinite(poses).all(-1) & (np.abs(np.nan_to_num(determinant)) > 1e-12)
-    is_drawn = is_visible | (has_pose & (np.nan_to_num(opacity_BKT) > 0))
+    is_drawn: Bools = is_visible | (has_pose & (np.nan_to_num(opacity_BKT) > 0))
     side = np.sqrt((boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1]))
     is_posed = has_pose & is_visible
     path = _carried_points(boxes, poses, side, is_posed, is_whole)
@@ -75,14 +75,14 @@ def find_tracks(
         is_visible_BKT=is_visible,
         is_drawn_BKT=is_drawn,
         is_whole_BKT=is_whole,
-        is_present_BK=is_drawn.any(-1),
+        is_present_BK=np.any(is_drawn, axis=-1),
     )
 
 
 def _carried_points(boxes: Floats, poses: Floats, side: Floats, is_posed: Bools, is_whole: Bools) -> Floats:
     centre = (boxes[..., :2] + boxes[..., 2:]) / 2
     texture = _to_texture(centre, poses, is_posed)
-    has_whole = (is_whole & is_posed).any(-1)
+    has_whole: Bools = np.any(is_whole & is_posed, axis=-1)
     trusted = np.where(has_whole[..., None], is_whole & is_posed, is_posed)
     anchor = _median(np.where(trusted[..., None], texture, np.nan))
     path = np.where(is_posed[..., None], _to_canvas(anchor[:, :, None, :], poses), np.nan)
@@ -110,8 +110,9 @@ def _angle_deg(poses: Floats) -> Floats:
     """Return the rotation nearest to the pose's linear part; of a mirrored one, after mirroring it back."""
     a, b, _, d, e, _ = np.moveaxis(poses, -1, 0)
     is_mirrored = a * e - b * d < 0
-    turned = np.where(is_mirrored, np.arctan2(d + b, a - e), np.arctan2(d - b, a + e))
-    return np.degrees(turned)
+    turned: Floats = np.where(is_mirrored, np.arctan2(d + b, a - e), np.arctan2(d - b, a + e))
+    degrees: Floats = np.degrees(turned)
+    return degrees
 
 
 def _median(values_BKT2: Floats) -> Floats:

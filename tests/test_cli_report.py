@@ -1,0 +1,114 @@
+"""``smile-synth report`` and ``card``: what they write, and one line for everything that is wrong."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from report_samples import tiny_store
+from typer.testing import CliRunner
+
+from smile_synth.cli import app
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return tiny_store(tmp_path_factory.mktemp("cli")).path
+
+
+def run(*arguments):
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return result.exit_code, result.output
+
+
+def test_report_writes_page_and_json_and_names_the_next_command(store, tmp_path):
+    code, text = run("report", store, "-o", tmp_path / "r.html", "--feature-model", "none", "--clips", 30)
+    assert code == 0, text
+    assert "next: smile-synth pretrain" in text
+    content = json.loads((tmp_path / "r.json").read_text())
+    assert content["overview"]["sampled_clips"] == 30
+    assert content["features"] is None
+    assert "<!doctype html>" in (tmp_path / "r.html").read_text()
+
+
+def test_report_goes_beside_the_store_by_default(store):
+    code, text = run("report", store, "--feature-model", "none", "--all")
+    assert code == 0, text
+    content = json.loads((store.parent / "tiny-7-report" / "report.json").read_text())
+    assert content["overview"]["sampled_clips"] == 70
+
+
+def test_fail_on_sets_the_exit_code(store, tmp_path):
+    code, text = run("report", store, "--feature-model", "none", "-o", tmp_path, "--fail-on", "static-clips")
+    assert code == 1
+    assert "failed on tiny-7.zarr: static-clips" in text
+    assert (tmp_path / "report.html").is_file()
+
+
+def test_compare_writes_one_page_for_all(store, tmp_path):
+    code, text = run("report", "--compare", store, store, "--feature-model", "none", "-o", tmp_path)
+    assert code == 0, text
+    assert json.loads((tmp_path / "comparison.json").read_text())["names"] == ["tiny-7.zarr (1)", "tiny-7.zarr (2)"]
+
+
+def test_schema_is_printed():
+    code, text = run("report", "--schema")
+    assert code == 0
+    assert json.loads(text)["title"] == "Report"
+
+
+def test_card_writes_both_files(store, tmp_path):
+    code, text = run("card", store, "-o", tmp_path / "card", "--creator", "us", "--licence", "cc0-1.0")
+    assert code == 0, text
+    assert "license: cc0-1.0" in (tmp_path / "card" / "README.md").read_text()
+    assert json.loads((tmp_path / "card" / "croissant.json").read_text())["name"] == "tiny-7"
+
+
+def unfinished(tmp_path):
+    (tmp_path / "draft.zarr").mkdir()
+    return tmp_path / "draft.zarr"
+
+
+def a_file(tmp_path):
+    (tmp_path / "file").write_text("")
+    return tmp_path / "file"
+
+
+BAD = {
+    "no store": (lambda s, t: ("report", t / "nothing"), "nothing"),
+    "unfinished store": (lambda s, t: ("report", unfinished(t)), "draft.zarr"),
+    "no store named": (lambda s, t: ("report",), "got 0 stores"),
+    "two without --compare": (lambda s, t: ("report", s, s), "got 2 stores without --compare"),
+    "one with --compare": (lambda s, t: ("report", s, "--compare"), "got 1 stores with --compare"),
+    "unknown warning": (lambda s, t: ("report", s, "--fail-on", "static"), "Did you mean 'static-clips'"),
+    "no folder": (lambda s, t: ("report", s, "--natural", t / "videos"), "is no folder"),
+    "empty folder": (lambda s, t: ("report", s, "--natural", t), "name a folder of videos or images"),
+    "output below a file": (lambda s, t: ("report", s, "-o", a_file(t) / "out"), "give another place with --out"),
+    "unknown model": (lambda s, t: ("report", s, "--feature-model", "vgg"), "--feature-model must be"),
+    "unknown recipe": (lambda s, t: ("report", s, "--recipe", "dem"), "Did you mean"),
+    "recipe that does not train": (lambda s, t: ("report", s, "--recipe", only_dataset(t)), "no section 'pretrain'"),
+    "recipe that does not fit": (lambda s, t: ("report", s, "--recipe", large_patches(t)), "patch_size 20"),
+    "card of no store": (lambda s, t: ("card", t / "nothing"), "nothing"),
+    "card below a file": (lambda s, t: ("card", s, "-o", a_file(t) / "out"), "give another --out"),
+    "card with no report": (lambda s, t: ("card", s, "--report", t / "r.json"), "not a report"),
+}
+
+
+def only_dataset(tmp_path):
+    (tmp_path / "r.yaml").write_text("dataset: {clips: 3}\n")
+    return tmp_path / "r.yaml"
+
+
+def large_patches(tmp_path):
+    (tmp_path / "r.yaml").write_text("pretrain: {epochs: 1, student: {patch_size: 20}}\n")
+    return tmp_path / "r.yaml"
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_gives_one_line_and_exit_code_2(store, tmp_path, case):
+    arguments, expected = BAD[case]
+    code, text = run(*arguments(store, tmp_path))
+    assert code == 2, text
+    assert text.startswith("smile-synth: ")
+    assert len(text.splitlines()) == 1
+    assert expected in text
