@@ -108,7 +108,8 @@ class MaskParams(StrictParams):
     """Masks drawn for every clip of a batch; the teacher runs once for all of them."""
     further_masks: Literal["fresh", "permuted"] | None = None
     """Where the second and later masks come from, if there are any. ``fresh``: drawn for the clip. ``permuted``: the
-    first masks, handed to other clips of the batch, as the released SMILE code does. Absent: ``fresh``."""
+    first masks, handed to other clips of a process's share of the batch, as the released SMILE code does. Absent:
+    ``fresh``."""
 
     @property
     def uses_boxes(self) -> bool:
@@ -276,7 +277,7 @@ class RuntimeParams(StrictParams):
     """How the arithmetic is done; results differ by rounding only."""
 
     precision: Literal["auto", "bfloat16", "float32"] = "auto"
-    """Of the student's matrix products; ``auto``: bfloat16 on CUDA devices that have it, float32 elsewhere."""
+    """Of the student's matrix products; ``auto``: bfloat16 on GPUs and CPUs that compute in it, float32 elsewhere."""
     compile: bool | None = None
     """Compile the student with torch.compile; absent: on CUDA only."""
     micro_batch: Positive | None = None

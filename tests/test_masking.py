@@ -15,7 +15,7 @@ from torch import Tensor
 from smile_synth.errors import ModelError
 from smile_synth.grid import TokenGrid
 from smile_synth.masking import draw_masks, mask_noise, num_masked, object_tokens, sample_masks
-from smile_synth.pretrain_params import MaskKind, MaskParams, RegionRule
+from smile_synth.pretrain_params import MaskKind, MaskParams
 
 GRID = TokenGrid(8, 14, 14, 2, 16)
 SMALL = TokenGrid(4, 7, 7, 2, 16)
@@ -158,26 +158,6 @@ def test_noise_is_uniform() -> None:
 def test_boxes_of_another_length_are_refused() -> None:
     with pytest.raises(ModelError, match=r"boxes must be \(B, K, 8, 4\), got \(2, 1, 16, 4\)"):
         object_tokens(torch.zeros(2, 1, 16, 4), SMALL)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@given(
-    seed=st.integers(0, 2**40), first=st.integers(0, 10**6), ratio=st.floats(0.1, 0.95), fraction=st.floats(0, 1),
-    region=st.sampled_from(["published", "tight"]),
-)  # fmt: skip
-@settings(max_examples=40, deadline=None)
-def test_the_compiled_loop_and_tensor_operations_give_the_same_masks(
-    kind: MaskKind, seed: int, first: int, ratio: float, fraction: float, region: RegionRule
-) -> None:
-    params = MaskParams(
-        kind=kind,
-        ratio=ratio,
-        visible_object_fraction=fraction if kind == "trajectory" else None,
-        region=region if kind.startswith("trajectory") else None,
-    )
-    boxes = some_boxes(7) * 1.4 - 20
-    by_tensors = sample_masks(params, SMALL, boxes, mask_noise(seed, 5, first, 7, SMALL))
-    assert torch.equal(draw_masks(params, SMALL, boxes, seed=seed, step=5, first=first)[0], by_tensors)
 
 
 @pytest.mark.gpu
