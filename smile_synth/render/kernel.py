@@ -462,13 +462,26 @@ def _view(texels: Texels, u: int, v: int) -> Any:
 def _draw_stepped_view(frame_HB: Any, texels: Texels, step: Step) -> None:
     """Draw one frame of the background as a camera without perspective sees it."""
     _, u0, ux, uy, v0, vx, vy = step
+    height, width = texels.shape
+    texels_N, num_columns = texels.ravel(), frame_HB.shape[1] // 3
     for row in range(frame_HB.shape[0]):
         u, v = u0 + row * uy, v0 + row * vy
-        for column in range(frame_HB.shape[1] // 3):
-            texel = _view(texels, u >> (FRACTION_BITS - 8), v >> (FRACTION_BITS - 8))
-            _blend(frame_HB[row], np.uint64(3 * column), texel, _BYTE)
-            u += ux
-            v += vx
+        # Between these columns no texel is mirrored.
+        first, last = _span(u, ux, (width - 1) << FRACTION_BITS, 0, num_columns)
+        first, last = _span(v, vx, (height - 1) << FRACTION_BITS, first, last)
+        first = min(first, num_columns)
+        last = max(first, last)
+        _draw_row(frame_HB[row], texels_N, width, u, ux, v, vx, first, last, _WHOLE)
+        _draw_mirrored(frame_HB[row], texels, u, ux, v, vx, 0, first)
+        _draw_mirrored(frame_HB[row], texels, u, ux, v, vx, last, num_columns)
+
+
+@inlined
+def _draw_mirrored(row_B: Any, texels: Texels, u: int, ux: int, v: int, vx: int, first: int, last: int) -> None:
+    """Draw columns [first, last) of one row of the background, mirrored at its borders."""
+    for column in range(first, last):
+        texel = _view(texels, (u + column * ux) >> (FRACTION_BITS - 8), (v + column * vx) >> (FRACTION_BITS - 8))
+        _blend(row_B, np.uint64(3 * column), texel, _BYTE)
 
 
 @inlined
