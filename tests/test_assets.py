@@ -11,6 +11,7 @@ from typing import get_args
 import numpy as np
 import pytest
 from PIL import Image as PilImage
+from pydantic import ValidationError
 
 from smile_synth.assets import OUTLINES, Assets, AssetsParams, Split
 from smile_synth.assets.cache import ImageCache
@@ -161,6 +162,17 @@ def test_a_folder_of_images_replaces_the_builtin_ones(tmp_path: Path) -> None:
         ("object", "cat/1.png", "cat", "CC0-1.0"),
     ]
     assert assets.objects.sample(rng=stream(0, "test")).outline == ""
+
+
+def test_a_folder_may_start_from_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    save(tmp_path / "photos" / "a.png", gradient())
+    assert len(build(Path("/nowhere"), backgrounds="~/photos").backgrounds) == 1
+
+
+def test_a_licence_for_builtin_images_is_refused() -> None:
+    with pytest.raises(ValidationError, match="all images are built-in"):
+        build(licence="CC0-1.0")
 
 
 # What serves, whatever it is stored as.

@@ -171,3 +171,14 @@ def test_the_digest_of_a_packages_code_covers_the_modules_beside_it(tmp_path: Pa
     before = code_digest(build(find("many", tmp_path)))
     (package / "palette.py").write_text("RED = 2")
     assert code_digest(build(find("many", tmp_path))) != before
+
+
+def test_the_digest_of_a_mixture_covers_its_parts(tmp_path: Path) -> None:
+    def digest() -> str:
+        params = {"parts": {"mine": {"generator": "mine.py:Plain"}}}
+        return code_digest(Subject("mixture", params, folder=tmp_path).build())
+
+    (tmp_path / "mine.py").write_text(PLUGIN)
+    before = digest()
+    (tmp_path / "mine.py").write_text(PLUGIN + "\n# changed\n")
+    assert digest() != before

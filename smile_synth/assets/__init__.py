@@ -10,7 +10,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from smile_synth.assets.cache import ImageCache
 from smile_synth.assets.cutting import cut_outs, drawings
@@ -48,10 +48,13 @@ class AssetsParams(StrictParams):
     """Where backgrounds and objects come from."""
 
     backgrounds: str = Field(
-        BUILTIN, description="'builtin' photographs, or a folder of any images, at any depth; relative to the recipe"
+        BUILTIN,
+        min_length=1,
+        description="'builtin' photographs, or a folder of any images, at any depth; relative to the recipe",
     )
     objects: str = Field(
         BUILTIN,
+        min_length=1,
         description="'builtin' cut-outs, or a folder of RGBA files as class/name.png or .webp; relative to the recipe",
     )
     split: Split = Field(
@@ -59,6 +62,12 @@ class AssetsParams(StrictParams):
         description="which part of the images to use; the parts pretrain, probe-train and probe-test share none",
     )
     licence: str = Field("", description="licence of the images in your own folders, written into the store")
+
+    @model_validator(mode="after")
+    def _licence_has_an_effect(self) -> AssetsParams:
+        if self.licence and self.backgrounds == self.objects == BUILTIN:
+            raise ValueError("licence is that of your own images, and all images are built-in: leave it out")
+        return self
 
 
 @dataclass(frozen=True, eq=False)
@@ -232,7 +241,7 @@ def _checked_row(kind: Kind, asset: Asset, *, decode: bool) -> AssetRow:
 def _backgrounds(params: AssetsParams, folder: Path) -> Sequence[Asset]:
     if params.backgrounds == BUILTIN:
         return part_of(PHOTOGRAPHS, params.split, "backgrounds")
-    return part_of(list_backgrounds(folder / params.backgrounds, params.licence), params.split, "backgrounds")
+    return part_of(list_backgrounds(_place(params.backgrounds, folder), params.licence), params.split, "backgrounds")
 
 
 def _objects(params: AssetsParams, folder: Path) -> Sequence[Asset]:
@@ -240,7 +249,11 @@ def _objects(params: AssetsParams, folder: Path) -> Sequence[Asset]:
         # Cut from the photographs of the same part, so that held-out objects show held-out photographs.
         photographs = part_of(PHOTOGRAPHS, params.split, "backgrounds")
         return (*cut_outs(photographs), *part_of(drawings(), params.split, "objects"))
-    return part_of(list_objects(folder / params.objects, params.licence), params.split, "objects")
+    return part_of(list_objects(_place(params.objects, folder), params.licence), params.split, "objects")
+
+
+def _place(name: str, folder: Path) -> Path:
+    return folder / Path(name).expanduser()
 
 
 def _pyramid(image: Image) -> tuple[Image, ...]:
