@@ -1,4 +1,4 @@
-"""``pseudo_motion``: one photograph made to move by an image transform that is applied again and again."""
+"""``pseudo_motion``: one still image made to move by an image transform that is applied again and again."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
+from smile_synth.backgrounds import ImageParams, draw_image
 from smile_synth.camera import Camera, CameraMotion, draw_camera, source_size
 from smile_synth.choices import Span, Weight, choose
 from smile_synth.generator import Generator, LabelSpec
@@ -32,7 +33,7 @@ PATCH_RATE = 0.03
 
 
 class PseudoMotionParams(StrictParams):
-    """What happens to the photograph."""
+    """Which image, and what happens to it."""
 
     transforms: Annotated[dict[Transform, Weight], Field(min_length=1)] = Field(
         default_factory=lambda: dict.fromkeys(TRANSFORMS, 1.0),
@@ -41,6 +42,7 @@ class PseudoMotionParams(StrictParams):
     num_joined: Span[Annotated[int, Field(ge=1, le=9)]] = Field(
         (1, 2), description="fewest and most transforms that a clip joins; zoom with affine was best in the paper"
     )
+    image: ImageParams = Field(ImageParams(), description="what is moved")
     strength: float = Field(
         1.0,
         gt=0,
@@ -59,7 +61,7 @@ class PseudoMotionParams(StrictParams):
 
 
 class PseudoMotion(Generator[PseudoMotionParams]):
-    """One photograph under sliding, zoom, rotation, affine, perspective, fade, colour drift or cut-and-paste.
+    """One still image under sliding, zoom, rotation, affine, perspective, fade, colour drift or cut-and-paste.
 
     Source: Pseudo Motion Generator, arXiv 2409.06665.
     """
@@ -83,13 +85,13 @@ class PseudoMotion(Generator[PseudoMotionParams]):
         }
 
     def sample(self, *, rng: np.random.Generator) -> Scene:
-        """Draw a photograph and what happens to it."""
+        """Draw an image and what happens to it."""
         canvas, params = self.context.canvas, self.params
         chosen = self._draw_transforms(rng)
         motions = [cast(CameraMotion, name) for name in chosen if name in CAMERA_TRANSFORMS]
         camera = draw_camera(motions, canvas, strength=params.strength, rng=rng) if motions else None
         height, width = source_size(canvas) if camera else (canvas.height, canvas.width)
-        drawn = self.context.assets.backgrounds.sample(height, width, rng=rng)
+        drawn = draw_image(params.image, height, width, self.context.assets, rng=rng)
         background: Pixels = drawn.image
         if "colour" in chosen:
             background = _drifting_colours(background, canvas.num_frames, params.strength, rng)
@@ -111,11 +113,12 @@ class PseudoMotion(Generator[PseudoMotionParams]):
         return [_take(left, rng) for _ in range(int(rng.integers(fewest, most + 1)))]
 
     def _fading(self, background: Pixels, rng: np.random.Generator) -> Pixels:
-        """Return the background as it turns into another photograph, black or white, or comes out of it."""
+        """Return the background as it turns into another image, black or white, or comes out of it."""
         still = background if background.ndim == 3 else background[0]
         choice = rng.random()
         if choice < 0.5:
-            other = self.context.assets.backgrounds.sample(*still.shape[:2], rng=rng).image
+            height, width = still.shape[:2]
+            other = draw_image(self.params.image, height, width, self.context.assets, rng=rng).image
         else:
             other = np.full_like(still, 0 if choice < 0.75 else 255)
         num_frames = self.context.canvas.num_frames
@@ -129,10 +132,10 @@ class PseudoMotion(Generator[PseudoMotionParams]):
         return faded
 
     def _pasted_patch(self, rng: np.random.Generator) -> Layer:
-        """Cut a rectangle out of a photograph and slide it over the canvas at a steady pace."""
+        """Cut a rectangle out of another image and slide it over the canvas at a steady pace."""
         canvas = self.context.canvas
         height, width = (max(2, round(side * rng.uniform(*PATCH_SIDE))) for side in (canvas.height, canvas.width))
-        drawn = self.context.assets.backgrounds.sample(height, width, rng=rng)
+        drawn = draw_image(self.params.image, height, width, self.context.assets, rng=rng)
         texture = np.dstack([drawn.image, np.full((height, width), 255, np.uint8)])
         angle = rng.uniform(0, 2 * math.pi)
         speed = rng.uniform(0.25, 1) * PATCH_RATE * self.params.strength * min(canvas.height, canvas.width)

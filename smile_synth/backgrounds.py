@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from smile_synth.assets import Assets
+from smile_synth.assets import Assets, DrawnBackground
 from smile_synth.camera import Camera, CameraParams, draw_camera_of, source_size
-from smile_synth.choices import Weight, choose
+from smile_synth.choices import Weight, choose, names_in
 from smile_synth.params import StrictParams
 from smile_synth.scene import NO_ASSET, Canvas
 from smile_synth.textures import draw_colour, draw_gradient, draw_leaves, draw_texture
@@ -20,8 +20,8 @@ BackgroundKind = Literal["black", "colour", "gradient", "white-noise", "pink-noi
 Pixels = npt.NDArray[np.uint8]
 
 
-class BackgroundParams(StrictParams):
-    """What stands behind the objects, and how the camera moves over it."""
+class ImageParams(StrictParams):
+    """What still images show."""
 
     kind: BackgroundKind | Annotated[dict[BackgroundKind, Weight], Field(min_length=1)] = Field(
         "photograph", description="a kind, or weights of several, one drawn per clip"
@@ -32,6 +32,17 @@ class BackgroundParams(StrictParams):
         le=3,
         description="a in the amplitude spectrum 1/f^a of pink-noise; natural video lies at 1.2 to 1.4",
     )
+
+    @model_validator(mode="after")
+    def _exponent_has_an_effect(self) -> Self:
+        if "noise_exponent" in self.model_fields_set and "pink-noise" not in names_in(self.kind):
+            raise ValueError("noise_exponent has no effect without kind 'pink-noise': leave it out")
+        return self
+
+
+class BackgroundParams(ImageParams):
+    """What stands behind the objects, and how the camera moves over it."""
+
     camera: CameraParams = Field(CameraParams(), description="camera motion over the background")
 
 
@@ -66,17 +77,31 @@ def draw_background(
         assets: where photographs come from.
         rng: where every choice and every pixel comes from.
     """
-    kind = choose(params.kind, rng=rng)
     camera = draw_camera_of(params.camera, canvas, rng=rng)
     height, width = (canvas.height, canvas.width) if camera is None else source_size(canvas)
+    drawn = draw_image(params, height, width, assets, rng=rng)
+    return Background(drawn.image, drawn.asset_id, camera)
+
+
+def draw_image(
+    params: ImageParams, height: int, width: int, assets: Assets, *, rng: np.random.Generator
+) -> DrawnBackground:
+    """Draw a still image.
+
+    Args:
+        params: which kinds.
+        height, width: in pixels.
+        assets: where photographs come from.
+        rng: where every choice and every pixel comes from.
+    """
+    kind = choose(params.kind, rng=rng)
     if kind == "photograph":
-        drawn = assets.backgrounds.sample(height, width, rng=rng)
-        return Background(drawn.image, drawn.asset_id, camera)
-    return Background(_procedural(kind, height, width, params, rng), NO_ASSET, camera)
+        return assets.backgrounds.sample(height, width, rng=rng)
+    return DrawnBackground(_procedural(kind, height, width, params.noise_exponent, rng), NO_ASSET)
 
 
 def _procedural(
-    kind: BackgroundKind, height: int, width: int, params: BackgroundParams, rng: np.random.Generator
+    kind: BackgroundKind, height: int, width: int, noise_exponent: float, rng: np.random.Generator
 ) -> Pixels:
     if kind == "black":
         return np.zeros((height, width, 3), np.uint8)
@@ -90,7 +115,7 @@ def _procedural(
         return draw_leaves(height, width, rng=rng)
     if kind == "white-noise":
         return rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
-    return pink_noise(height, width, params.noise_exponent, rng=rng)
+    return pink_noise(height, width, noise_exponent, rng=rng)
 
 
 def pink_noise(height: int, width: int, exponent: float, *, rng: np.random.Generator) -> Pixels:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from smile_synth.choices import Weight, choose
+from smile_synth.choices import Weight, choose, names_in
 from smile_synth.params import StrictParams
 from smile_synth.scene import Canvas
 
@@ -46,6 +46,12 @@ class CameraParams(StrictParams):
         description="factor on the largest rates: slide 2 % of the canvas a frame, zoom 3 %, rotate 3 deg, "
         "affine 2 %, perspective 4 %; every clip draws its own rate between a quarter of that and all of it",
     )
+
+    @model_validator(mode="after")
+    def _strength_has_an_effect(self) -> Self:
+        if "strength" in self.model_fields_set and set(names_in(self.motion)) == {"still"}:
+            raise ValueError("strength has no effect on a camera that stands still: leave it out, or set its motion")
+        return self
 
 
 @dataclass(frozen=True, eq=False)

@@ -58,6 +58,13 @@ def test_pink_noise_has_the_spectrum_that_was_asked_for(exponent: float) -> None
     assert -np.mean(slopes) == pytest.approx(exponent, abs=0.12)
 
 
+def test_settings_without_effect_are_refused() -> None:
+    with pytest.raises(ValidationError, match="without kind 'pink-noise'"):
+        BackgroundParams.model_validate({"kind": "black", "noise_exponent": 1})
+    with pytest.raises(ValidationError, match="stands still"):
+        BackgroundParams.model_validate({"camera": {"strength": 2}})
+
+
 def test_an_unknown_kind_or_no_kind_is_refused() -> None:
     with pytest.raises(ValidationError):
         BackgroundParams.model_validate({"kind": "plaid"})
