@@ -103,6 +103,8 @@ def prepare(recipe: Recipe, stores: Sequence[Store], out: Path, *, resume: bool,
         SmileSynthError: something does not fit; nothing was written.
     """
     params: PretrainParams = recipe.section("pretrain")
+    if params.watch.probe_every_epochs:
+        recipe.section("probe")
     folder = RunFolder(out)
     canvas = _check_stores(stores, recipe)
     student = params.student

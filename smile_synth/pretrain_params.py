@@ -296,6 +296,8 @@ class WatchParams(StrictParams):
     """Updates between two looks at the deviation and effective rank of features."""
     pictures_every_steps: int = Field(default=500, ge=0)
     """Updates between two pictures of input, mask and error; 0: none."""
+    probe_every_epochs: int = Field(default=0, ge=0)
+    """Passes over the store between two probes with the recipe's section ``probe``; 0: none."""
     tensorboard: bool = True
     """Write TensorBoard files beside the JSON lines."""
 

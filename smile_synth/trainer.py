@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import TYPE_CHECKING, Any, TextIO
 
 import torch
 
 from smile_synth.cpu_memory import keep_freed_memory
 from smile_synth.distributed import World, join_world
-from smile_synth.errors import TrainingError
+from smile_synth.errors import SmileSynthError, TrainingError
 from smile_synth.learner import Clips, Learner, Outcome
 from smile_synth.loader import Batch, Loader
 from smile_synth.metrics import MetricsLog, read_rows
@@ -27,6 +28,9 @@ from smile_synth.stop import StopRequest, listening
 from smile_synth.store import Store
 from smile_synth.training_view import TrainingView
 from smile_synth.watch import Pace, Watch
+
+if TYPE_CHECKING:
+    from smile_synth.probe.student_probe import StudentProbe
 
 
 @dataclass(frozen=True)
@@ -130,6 +134,7 @@ class Trainer:
         self._stream = view
         self._pending: list[Outcome] = []
         self._saved_step = -1
+        self._student_probe: StudentProbe | None = None
         num_parameters = sum(p.numel() for p in self.learner.student.parameters())
         if self.world.is_first:
             check_disk(job.folder.path, num_parameters, ema=job.params.ema_decay is not None)
@@ -140,11 +145,13 @@ class Trainer:
         if self.world.is_first:
             self.job.folder.make()
             self.job.folder.recipe.write_text(self.job.recipe.to_yaml(), encoding="utf-8")
+            self._student_probe = self._prepare_probe()
         first = self.world.is_first
         after, watching = self.progress.step, self.job.params.watch
         log = MetricsLog(self.job.folder.path, after_step=after, tensorboard=watching.tensorboard) if first else None
         view = TrainingView(self.job.total_steps, self.job.folder.log if first else None, self._stream)
         self.pace = Pace(self.world.device)
+        self.view = view
         with view:
             self.watch = Watch(self.job, self.learner, log, view, self.progress.first_ranks)
             view.note(self._opening())
@@ -193,7 +200,7 @@ class Trainer:
         with self._open_loader(number, stage) as loader:
             batches = iter(loader)
             while stage_step < stage.num_steps:
-                batch = self._next(loader, batches)
+                batch = self._next(loader, batches, stage, stage_step)
                 clips = self._on_device(batch)
                 self._pending.append(self.learner.update(clips, stage, stage_step, self.progress.step))
                 stage_step += 1
@@ -220,9 +227,15 @@ class Trainer:
             loader.load_position(self.progress.position)
         return loader
 
-    def _next(self, loader: Loader, batches: Any) -> Batch:
+    def _next(self, loader: Loader, batches: Iterator[Batch], stage: Stage, stage_step: int) -> Batch:
+        """Return the next batch; where it cannot be read, nothing that was learned so far is lost."""
         before = loader.wait_seconds
-        batch = cast(Batch, next(batches))
+        try:
+            batch = next(batches)
+        except SmileSynthError:
+            if self.world.size == 1 and self.progress.step > max(self._saved_step, 0):
+                self._save(stage, stage_step)
+            raise
         self.pace.waited(loader.wait_seconds - before)
         return batch
 
@@ -236,13 +249,45 @@ class Trainer:
         """Measure, show and save where it is time to."""
         params, step = self.job.params, self.progress.step
         stage_ends = stage_step == stage.num_steps
-        if step % params.watch.every_steps == 0 or stage_ends:
+        wants_probe = self._wants_probe(stage, stage_step)
+        if step % params.watch.every_steps == 0 or stage_ends or wants_probe:
             outcome = self._settle()
-            self._report(stage, stage_step, clips, outcome)
+            figures = self._ask_probe() if wants_probe else {}
+            self._report(stage, stage_step, clips, outcome, figures)
         milestone = params.checkpoint.milestone_every_steps
         is_milestone = bool(milestone) and step % milestone == 0
         if step % params.checkpoint.every_steps == 0 or is_milestone or stage_ends:
             self._save(stage, stage_step, milestone=is_milestone)
+
+    def _prepare_probe(self) -> StudentProbe | None:
+        """Render the clips of the recipe's probe and check its questions, where probes are wanted."""
+        if not self.job.params.watch.probe_every_epochs:
+            return None
+        from smile_synth.probe.student_probe import StudentProbe
+
+        return StudentProbe(
+            self.job.recipe.section("probe"),
+            self.learner.student.shape,
+            clips=self.job.folder.path / "probe" / "clips",
+            recipe_folder=self.job.recipe.folder,
+            device=self.world.device,
+        )
+
+    def _wants_probe(self, stage: Stage, stage_step: int) -> bool:
+        every = self.job.params.watch.probe_every_epochs
+        return bool(every) and stage_step % (every * stage.steps_per_epoch) == 0
+
+    def _ask_probe(self) -> dict[str, float]:
+        """Return what the student's features know by now, by name; every rank must call it, the first one works."""
+        began_s, figures = time.monotonic(), {}
+        state = self.learner.state()
+        if self._student_probe is not None:
+            results = self._student_probe.ask(state["ema"] or state["model"], f"update {self.progress.step}")
+            figures = {f"probe/{name}": value for name, value in results.figures().items()}
+            self.view.note(", ".join(f"{name} {100 * value:.1f}%" for name, value in figures.items()))
+        self.world.barrier()
+        self.pace.paused(time.monotonic() - began_s)
+        return figures
 
     def _settle(self) -> Outcome:
         """Look at the losses that are still on the device; returns the last outcome.
@@ -271,7 +316,7 @@ class Trainer:
             f"lower pretrain.optimizer.learning_rate, set optimizer.clip_grad_norm, or train in float32"
         )
 
-    def _report(self, stage: Stage, stage_step: int, clips: Clips, outcome: Outcome) -> None:
+    def _report(self, stage: Stage, stage_step: int, clips: Clips, outcome: Outcome, figures: dict[str, float]) -> None:
         step, losses = self.progress.step, self.progress.losses
         row: dict[str, Any] = {
             "step": step,
@@ -281,6 +326,7 @@ class Trainer:
             "loss": math.fsum(losses) / len(losses),
             "learning_rate": stage.rate(stage_step - 1),
             "gradient_norm": float(outcome.gradient_norm),
+            **figures,
         }
         if len(outcome.parts) > 1:
             row.update({f"loss_{name}": float(self.world.mean(value)) for name, value in outcome.parts.items()})

@@ -48,6 +48,11 @@ class Pace:
         if self._steps == 1:
             self._first_step_s = self._clock() - self._start_s
 
+    def paused(self, seconds: float) -> None:
+        """Leave out time that was spent on something else than training."""
+        self._start_s += seconds
+        self._mark_s += seconds
+
     @property
     def seconds(self) -> float:
         """Seconds since the start."""

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import torch
@@ -51,6 +52,7 @@ class ProbePlace:
         workers: processes that render clips, threads that decode videos.
         pretraining_assets: digest -> name of the images that the model was pretrained on, as far as known.
         notes: what a reader must know beside the figures.
+        shown_on: where progress is shown; None means standard error.
     """
 
     features: Path
@@ -60,6 +62,7 @@ class ProbePlace:
     workers: int = 2
     pretraining_assets: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    shown_on: TextIO | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,10 +137,11 @@ def ask_all(
                 place.features,
                 batch_size=params.batch_size,
                 with_tokens="attentive" in params.classifiers,
+                shown_on=place.shown_on,
             )
             for clips in (material.train, material.test)
         )
-        questions.append(_ask(material, extractors, train_tables, test_tables, params, place.device))
+        questions.append(_ask(material, extractors, train_tables, test_tables, params, place))
     return ProbeResults(
         checkpoint=checkpoint,
         questions=tuple(questions),
@@ -223,17 +227,19 @@ def _ask(
     train_tables: Mapping[str, FeatureTable],
     test_tables: Mapping[str, FeatureTable],
     params: ProbeParams,
-    device: torch.device,
+    place: ProbePlace,
 ) -> QuestionResult:
     readings: list[Reading] = []
     for classifier in params.classifiers:
         askable = [e for e in extractors if classifier != "attentive" or e.has_tokens]
         passes = num_passes(params.attentive) if classifier == "attentive" else 1
-        with track(passes * len(askable), f"fit {classifier} for {material.question.name}", "passes") as bar:
+        with track(
+            passes * len(askable), f"fit {classifier} for {material.question.name}", "passes", place.shown_on
+        ) as bar:
             for extractor in askable:
                 train = examples(material.train, material.train_answers, train_tables[extractor.name], classifier)
                 test = examples(material.test, material.test_answers, test_tables[extractor.name], classifier)
-                fitted = _fit(classifier, train, params, material.question.name, device, bar.advance)
+                fitted = _fit(classifier, train, params, material.question.name, place.device, bar.advance)
                 readings.append(_reading(extractor, classifier, fitted, train, test, params, material.question.name))
     train_labels, test_labels = (
         answers.labels[answers.labels >= 0] for answers in (material.train_answers, material.test_answers)

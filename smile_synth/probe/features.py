@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TextIO
 
 import numpy as np
 import numpy.typing as npt
@@ -154,6 +154,7 @@ def compute_features(
     *,
     batch_size: int,
     with_tokens: bool,
+    shown_on: TextIO | None = None,
 ) -> dict[str, FeatureTable]:
     """Return the features of ``clips``, computing what earlier runs did not.
 
@@ -165,6 +166,7 @@ def compute_features(
         folder: where tables are kept.
         batch_size: clips that go through an extractor at once.
         with_tokens: whether tokens are kept too, of extractors that have them.
+        shown_on: where progress is shown; None means standard error.
 
     Returns:
         Complete tables by the name of the extractor.
@@ -175,7 +177,7 @@ def compute_features(
     }
     unfinished = [extractor for extractor in extractors if not tables[extractor.name].is_complete]
     if unfinished:
-        _fill(unfinished, tables, clips, batch_size)
+        _fill(unfinished, tables, clips, batch_size, shown_on)
     return tables
 
 
@@ -186,12 +188,18 @@ def _table(extractor: Extractor, clips: Clips, folder: Path, with_tokens: bool) 
     return FeatureTable(path, description, len(clips.groups), with_tokens=with_tokens)
 
 
-def _fill(extractors: Sequence[Extractor], tables: Mapping[str, FeatureTable], clips: Clips, batch_size: int) -> None:
+def _fill(
+    extractors: Sequence[Extractor],
+    tables: Mapping[str, FeatureTable],
+    clips: Clips,
+    batch_size: int,
+    shown_on: TextIO | None,
+) -> None:
     first = min(tables[extractor.name].num_done for extractor in extractors)
     with ExitStack() as stack:
         for extractor in extractors:
             stack.callback(tables[extractor.name].save)
-        bar = stack.enter_context(track(len(clips.groups) - first, f"features of {clips.name}", "clips"))
+        bar = stack.enter_context(track(len(clips.groups) - first, f"features of {clips.name}", "clips", shown_on))
         for start, frames_BTHWC in _numbered(clips.batches(first, batch_size), first):
             for extractor in extractors:
                 table = tables[extractor.name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -69,6 +70,7 @@ class StudentProbe:
         stored = StoredStudent(dict(weights), self._shape, name)
         encoder = FrozenEncoder(stored.build_encoder(), self._shape).to(self._place.device)
         with tempfile.TemporaryDirectory(prefix="smile-synth-probe-") as features:
-            place = replace(self._place, features=Path(features))
+            # Training shows progress of its own.
+            place = replace(self._place, features=Path(features), shown_on=io.StringIO())
             extractor = trained_extractor(encoder, place.device)
             return ask_all(self._materials, [extractor], self._params, place, checkpoint=name)
