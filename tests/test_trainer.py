@@ -15,7 +15,7 @@ import torch
 from tiny_training import assert_same_bits, run_tiny, timeless_rows, tiny_recipe, tiny_store, weights
 
 from smile_synth.checkpoint import read_checkpoint
-from smile_synth.errors import TrainingError
+from smile_synth.errors import DamagedStoreError, TrainingError
 from smile_synth.learner import Learner
 from smile_synth.metrics import read_rows
 from smile_synth.stop import StopRequest
@@ -183,6 +183,18 @@ def test_loss_that_is_not_finite_names_step_and_last_good_checkpoint(
     with pytest.raises(TrainingError, match=r"loss is nan in update 4; the last good checkpoint is .*after update 2"):
         run_tiny(store, tmp_path / "run", recipe)
     assert read_checkpoint(tmp_path / "run" / "checkpoints" / "latest.pt")["step"] == 2
+
+
+def test_clip_that_cannot_be_read_stops_the_run_and_loses_nothing(tmp_path: Path) -> None:
+    store = tiny_store(tmp_path, clips=64)
+    shard = max((store.path / "frames").rglob("*"), key=lambda path: path.stat().st_size if path.is_file() else 0)
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 3] ^= 255
+    shard.write_bytes(data)
+    with pytest.raises(DamagedStoreError, match=r"array frames, shard \d+, clip \d+"):
+        run_tiny(Store.open(store.path), tmp_path / "run", tiny_recipe(max_steps=16))
+    done = read_rows(tmp_path / "run" / "metrics.jsonl")[-1]["step"]
+    assert read_checkpoint(tmp_path / "run" / "checkpoints" / "latest.pt")["step"] == done
 
 
 def _start(store: Store, out: Path, recipe: Path, *more: str) -> subprocess.Popen[str]:
