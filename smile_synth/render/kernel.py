@@ -24,6 +24,8 @@ ONE = 1 << FRACTION_BITS
 MAX_SIDE = 1 << 15
 MAX_STEP = float(1 << 14)
 MAX_OFFSET = float(1 << 29)
+# Keeps 1/256 texel inside 32 bits.
+MAX_POSITION = float(1 << 22)
 # A texture is filtered down when it has more than this many texels to a drawn pixel.
 MIN_SHRINK = 1.25
 # An object is filtered afresh each time its size has halved, this often at most.
@@ -406,11 +408,21 @@ def camera_sides(camera_33: Any, height: int, width: int, num_rows: int, num_col
 
 
 @inlined
-def _position(value: float) -> int:
+def _position(value: float) -> Any:
     """Round a position to 1/256 of a texel; one that lies too far to mean anything becomes 0."""
-    if abs(value) < MAX_OFFSET:
-        return math.floor(value * 256.0 + 0.5)
-    return 0
+    near = value if abs(value) < MAX_POSITION else 0.0
+    return np.int32(math.floor(near * 256.0 + 0.5))
+
+
+@inlined
+def _perspective_positions(u_W: Any, v_W: Any, h: Any, row: int) -> None:
+    """Find where in the background, in 1/256 texel, the pixels of one row look."""
+    y = row + 0.5
+    for column in range(len(u_W)):
+        x = column + 0.5
+        nearness = 1.0 / (h[6] * x + h[7] * y + h[8])
+        u_W[column] = _position((h[0] * x + h[1] * y + h[2]) * nearness - 0.5)
+        v_W[column] = _position((h[3] * x + h[4] * y + h[5]) * nearness - 0.5)
 
 
 @inlined
@@ -439,7 +451,7 @@ def camera_step(camera_33: Any, zoom_y: float, zoom_x: float) -> Step:
 
 
 @inlined
-def _view(texels: Texels, u: int, v: int) -> Any:
+def _view(texels: Texels, u: Any, v: Any) -> Any:
     """Return the background at a position in 1/256 texel."""
     height, width = texels.shape
     x, y = u >> 8, v >> 8
@@ -487,14 +499,14 @@ def _draw_mirrored(row_B: Any, texels: Texels, u: int, ux: int, v: int, vx: int,
 @inlined
 def _draw_perspective_view(frame_HB: Any, texels: Texels, h: Any) -> None:
     """Draw one frame of the background as a camera with perspective sees it."""
+    num_columns = frame_HB.shape[1] // 3
+    # Apart from the drawing, finding the positions is vector code.
+    u_W, v_W = np.empty(num_columns, np.int32), np.empty(num_columns, np.int32)
     for row in range(frame_HB.shape[0]):
-        y = row + 0.5
-        for column in range(frame_HB.shape[1] // 3):
-            x = column + 0.5
-            nearness = 1.0 / (h[6] * x + h[7] * y + h[8])
-            u = _position((h[0] * x + h[1] * y + h[2]) * nearness - 0.5)
-            v = _position((h[3] * x + h[4] * y + h[5]) * nearness - 0.5)
-            _blend(frame_HB[row], np.uint64(3 * column), _view(texels, u, v), _BYTE)
+        _perspective_positions(u_W, v_W, h, row)
+        for column in range(num_columns):
+            texel = _view(texels, np.int64(u_W[column]), np.int64(v_W[column]))
+            _blend(frame_HB[row], np.uint64(3 * column), texel, _BYTE)
 
 
 # Loops instead of np.array_equal and a slice assignment, which take seconds to compile.

@@ -150,8 +150,8 @@ def _camera_positions(
 
 
 def _positions(value: npt.NDArray[np.float64]) -> Integers:
-    near = np.abs(value) < kernel.MAX_OFFSET
-    return np.floor(np.where(near, value, 0.0) * 256.0 + 0.5 * near).astype(np.int64)
+    near = np.where(np.abs(value) < kernel.MAX_POSITION, value, 0.0)
+    return np.floor(near * 256.0 + 0.5).astype(np.int64)
 
 
 def _mirrored(index: Integers, size: int) -> Integers:
