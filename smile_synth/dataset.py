@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from smile_synth.assets import Assets, AssetsParams
-from smile_synth.deadline import deadline
+from smile_synth.deadline import DeadlineError, deadline
 from smile_synth.errors import GeneratorError, RecipeError, SmileSynthError
 from smile_synth.generator import Generator, GeneratorContext, LabelSpec
 from smile_synth.params import StrictParams, first_problem
@@ -30,7 +30,7 @@ class StoreParams(StrictParams):
     """How clips are laid out in the store."""
 
     clips_per_shard: int = Field(64, ge=1, le=65536, description="clips in one shard file")
-    zstd_level: int = Field(1, ge=-7, le=19, description="zstd level of the frames; larger is smaller and slower")
+    zstd_level: int = Field(-4, ge=-50, le=19, description="zstd level of the frames; larger is smaller and slower")
 
 
 class DatasetParams(StrictParams):
@@ -97,6 +97,8 @@ class Dataset:
                 scene = self.generator.sample(rng=clip_rng(self.seed, clip))
         except SmileSynthError as error:
             raise self._failure(clip, str(error)) from error
+        except DeadlineError as error:
+            raise self._failure(clip, f"{error}, which dataset.clip_timeout_s allows") from error
         except (Exception, SystemExit) as error:
             raise self._failure(clip, f"{type(error).__name__}: {error}") from error
         self._check(scene, clip)
