@@ -16,12 +16,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from smile_synth.deadline import deadline
 from smile_synth.errors import GeneratorError, nearest
 from smile_synth.generator import Generator
 from smile_synth.params import StrictParams
 
 GROUP = "smile_synth.generators"
 BUNDLED = "smile_synth_generators"
+# A plug-in whose import hangs is listed as broken, and the list ends.
+SECONDS_PER_IMPORT = 20.0
 
 
 @dataclass(frozen=True)
@@ -241,7 +244,8 @@ def _describe(point: EntryPoint, *, is_duplicate: bool) -> FoundGenerator:
 def _problem(point: EntryPoint) -> str:
     module, _, class_name = point.value.partition(":")
     try:
-        _class_in(_import(module, point.name), class_name, point.name)
+        with deadline(SECONDS_PER_IMPORT):
+            _class_in(_import(module, point.name), class_name, point.name)
     except GeneratorError as error:
         return str(error)
     return ""

@@ -125,6 +125,13 @@ def test_a_plugin_that_raises_at_import_says_so_and_the_rest_goes_on(install: ob
     assert not any(problems.values())
 
 
+def test_a_plugin_that_hangs_at_import_does_not_hang_the_list(install: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    install("sleepy", "import time\ntime.sleep(60)", "sleepy = sleepy:Bad")  # type: ignore[operator]
+    monkeypatch.setattr("smile_synth.registry.SECONDS_PER_IMPORT", 0.1)
+    problems = {generator.name: generator.problem for generator in list_generators()}
+    assert "took longer than 0.1 s" in problems["sleepy"]
+
+
 def test_a_plugin_that_ends_the_program_at_import_does_not(install: object) -> None:
     install("quitter", "raise SystemExit(3)", "quitter = quitter:Bad")  # type: ignore[operator]
     with pytest.raises(GeneratorError, match=r"'quitter' cannot be imported.*SystemExit: 3"):
