@@ -11,7 +11,7 @@ from smile_synth.store import Store, render_store
 VALUES = {"name": "published", "seed": 0, "dataset": {"generator": "cutouts", "params": {"num_objects": [2, 2]}}}
 
 
-def published_recipe(clips: int, *, zstd_level: int = 1, clips_per_shard: int = 64) -> Recipe:
+def published_recipe(clips: int, *, zstd_level: int = -4, clips_per_shard: int = 64) -> Recipe:
     """Return the recipe of ``clips`` clips."""
     store = {"zstd_level": zstd_level, "clips_per_shard": clips_per_shard}
     dataset = {**VALUES["dataset"], "clips": clips, "store": store}  # type: ignore[dict-item]

@@ -21,6 +21,7 @@ from smile_synth.errors import DamagedStoreError, GeneratorError, StoreError
 from smile_synth.render import render
 from smile_synth.store import Store, render_store
 from smile_synth.store.layout import shard_file
+from smile_synth.store.shard import ShardWriter
 from smile_synth.store.workspace import Workspace
 from smile_synth.store.writer import ShardPart, fill_store, finish_store, in_this_process
 
@@ -286,11 +287,11 @@ def test_full_disk_and_lost_permission_are_named_and_completed_shards_stay(
     path = tmp_path / "clips"
     fill(dataset, path, "1/3")
 
-    def fail(fd: int) -> None:
+    def fail(writer: ShardWriter, data: bytes) -> None:
         raise OSError(number, os.strerror(number))
 
     with monkeypatch.context() as patched:
-        patched.setattr("smile_synth.store.shard.os.fsync", fail)
+        patched.setattr(ShardWriter, "_write", fail)
         with pytest.raises(StoreError, match=f"shard 1 of .* {os.strerror(number)}.*{advice} and run"):
             fill(dataset, path)
     assert list(Workspace(path).completed()) == [0]

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numcodecs.zstd import Zstd
 
 from smile_synth.dataset import Dataset
 from smile_synth.errors import GeneratorError, SceneError, StoreError
 from smile_synth.render import render_into
 from smile_synth.store.clip_values import Values, empty_values, fill_clip
+from smile_synth.store.compression import clip_compressor
 from smile_synth.store.layout import ArraySpec, Layout, shard_file
 from smile_synth.store.shard import ShardWriter
 from smile_synth.store.workspace import Workspace
@@ -78,7 +78,7 @@ def _write_frames(
     on_clip: Callable[[int], None],
 ) -> None:
     frames_THWC = np.empty(layout.array("frames").item_shape, np.uint8)
-    codec = Zstd(level=layout.zstd_level)
+    compress = clip_compressor(layout.zstd_level, layout.array("frames").item_nbytes)
     names = dataset.generator_names
     for row, clip in enumerate(layout.clips_of(shard)):
         on_clip(clip)
@@ -88,7 +88,7 @@ def _write_frames(
             fill_clip(values, row, scene, boxes_KT4, names)
         except (SceneError, GeneratorError) as error:
             raise GeneratorError(f"clip {clip} (seed {dataset.seed}) cannot be rendered: {error}") from error
-        writer.append(codec.encode(frames_THWC))
+        writer.append(compress(frames_THWC))
 
 
 def _write_values(writer: ShardWriter, spec: ArraySpec, values: Values) -> None:

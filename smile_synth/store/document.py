@@ -45,8 +45,5 @@ def replace(path: Path, data: bytes, *, drafts: Path) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = drafts / f".{path.name}.{socket.gethostname()}.{os.getpid()}"
-    with draft.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    draft.write_bytes(data)
     draft.replace(path)

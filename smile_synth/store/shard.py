@@ -46,11 +46,11 @@ class ShardWriter:
         self._write(checksum)
 
     def finish(self) -> None:
-        """Write the index and hand every byte to the disk."""
+        """Write the index."""
         index = self._index.tobytes()
         self._write(index + google_crc32c.value(index).to_bytes(CRC_NBYTES, "little"))
+        # No fsync: a shard that a crash of the host cuts off is found by its size and built again.
         self._file.flush()
-        os.fsync(self._file.fileno())
 
     def _write(self, data: bytes) -> None:
         self._file.write(data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -264,6 +265,8 @@ def _seal(workspace: Workspace) -> None:
         for name, data in documents.items():
             document.replace(workspace.store / name, data, drafts=workspace.folder)
         root = root_document(account, documents, checksums)
+        # Everything is on the disk before the one file that calls the store finished.
+        os.sync()
         document.replace(workspace.store / ROOT, root, drafts=workspace.folder)
     except OSError as error:
         raise StoreError(writing_failed(error, f"the metadata of {workspace.store}")) from error
