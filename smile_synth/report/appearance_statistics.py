@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -21,6 +25,8 @@ COLOUR_LIMIT = 96
 STILL_CHANGE_LEVELS = 0.1
 CHANGED_LEVELS = 8
 MIN_OUTSIDE_PIXELS = 16
+# Larger frames are looked at in steps: means and deviations stay the same, and time is saved.
+ENOUGH_PX = 112
 
 APPEARANCE_SPECS = (
     QuantitySpec(
@@ -95,15 +101,21 @@ def measure_appearance(frames_BTHWC: Frames, boxes_BKT4: npt.NDArray[np.float32]
         boxes_BKT4: where objects are, NaN where absent; K may be 0.
         rings: of the frames' size.
     """
-    labs = [_lab(clip[len(clip) // 2]) for clip in frames_BTHWC]
-    rows = [_measure_clip(*parts) for parts in zip(frames_BTHWC, boxes_BKT4, labs, strict=True)]
+    # What takes long happens inside OpenCV and NumPy, which let other threads run.
+    with ThreadPoolExecutor(num_threads()) as pool:
+        looks = list(pool.map(partial(_look, rings=rings), frames_BTHWC, boxes_BKT4))
     return AppearanceSample(
-        values={spec.name: np.stack([row[spec.name] for row in rows]) for spec in APPEARANCE_SPECS},
-        colours=np.sum([_colour_counts(lab) for lab in labs], axis=0),
-        sum_of_logs=np.sum([np.log(rings.amplitude(clip[len(clip) // 2])) for clip in frames_BTHWC], axis=0),
-        clips=len(frames_BTHWC),
-        thumbnails=np.stack([thumbnail(clip) for clip in frames_BTHWC]),
+        values={spec.name: np.stack([look.values[spec.name] for look in looks]) for spec in APPEARANCE_SPECS},
+        colours=np.sum([look.colours for look in looks], axis=0),
+        sum_of_logs=np.sum([look.log_amplitude for look in looks], axis=0),
+        clips=len(looks),
+        thumbnails=np.stack([look.thumbnail for look in looks]),
     )
+
+
+def num_threads() -> int:
+    """Return how many clips are measured at a time."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def colour_grid(colours: Floats) -> Grid:
@@ -120,33 +132,39 @@ def colour_grid(colours: Floats) -> Grid:
     )
 
 
-def _lab(frame_HWC: Frames) -> npt.NDArray[np.float32]:
-    lab = cv2.cvtColor(frame_HWC.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
-    return np.asarray(lab, np.float32)
+class _Look(NamedTuple):
+    """What is measured on one clip."""
+
+    values: dict[str, Floats]
+    colours: Floats
+    log_amplitude: Floats
+    thumbnail: npt.NDArray[np.float32]
 
 
-def _measure_clip(
-    frames_THWC: Frames, boxes_KT4: npt.NDArray[np.float32], lab_HWC: npt.NDArray[np.float32]
-) -> dict[str, Floats]:
-    change, changed = _changes(frames_THWC)
+def _look(frames_THWC: Frames, boxes_KT4: npt.NDArray[np.float32], *, rings: Rings) -> _Look:
+    middle = len(frames_THWC) // 2
+    frame = frames_THWC[middle]
+    step = max(1, min(frame.shape[:2]) // ENOUGH_PX)
+    thinned = frame[::step, ::step].astype(np.float32) / 255
+    lab_HWC = np.asarray(cv2.cvtColor(thinned, cv2.COLOR_RGB2LAB), np.float32)
+    change, changed = _changes(frames_THWC[:, ::step])
     lightness = lab_HWC[..., 0]
-    covered = _under_boxes(boxes_KT4[:, len(frames_THWC) // 2], *lightness.shape)
-    outside = lightness[~covered]
-    return {
+    outside = lightness[~_under_boxes(boxes_KT4[:, middle], *frame.shape[:2])[::step, ::step]]
+    has_background = outside.size >= MIN_OUTSIDE_PIXELS
+    values = {
         "change": change,
         "changed_share": changed,
         "brightness": np.array(lightness.mean(dtype=np.float64)),
         "contrast": np.array(lightness.std(dtype=np.float64)),
-        "colourfulness": np.array(np.hypot(lab_HWC[..., 1], lab_HWC[..., 2]).mean(dtype=np.float64)),
-        "background_contrast": np.array(
-            outside.std(dtype=np.float64) if outside.size >= MIN_OUTSIDE_PIXELS else np.nan
-        ),
+        "colourfulness": np.array(cv2.magnitude(lab_HWC[..., 1], lab_HWC[..., 2]).mean(dtype=np.float64)),
+        "background_contrast": np.array(outside.std(dtype=np.float64) if has_background else np.nan),
     }
+    return _Look(values, _colour_counts(lab_HWC), np.log(rings.amplitude(frame)), thumbnail(frames_THWC))
 
 
 def _changes(frames_THWC: Frames) -> tuple[Floats, Floats]:
     """Return mean absolute change, and share of changed pixels, for every pair of neighbouring frames."""
-    grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames_THWC]
+    grey = [cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY) for frame in frames_THWC]
     change, changed = np.zeros(len(grey) - 1), np.zeros(len(grey) - 1)
     for t in range(len(grey) - 1):
         difference = cv2.absdiff(grey[t], grey[t + 1])
@@ -163,7 +181,7 @@ def _under_boxes(boxes_K4: npt.NDArray[np.float32], height: int, width: int) -> 
 
 
 def _colour_counts(lab_HWC: npt.NDArray[np.float32]) -> Floats:
-    plane = np.clip(lab_HWC[::2, ::2, 1:], -COLOUR_LIMIT, COLOUR_LIMIT - 1e-3)
+    plane = np.clip(lab_HWC[..., 1:], -COLOUR_LIMIT, COLOUR_LIMIT - 1e-3)
     cell = ((plane + COLOUR_LIMIT) * (COLOUR_BINS / (2 * COLOUR_LIMIT))).astype(np.int64)
     flat = (COLOUR_BINS - 1 - cell[..., 1]) * COLOUR_BINS + cell[..., 0]
     return np.bincount(flat.ravel(), minlength=COLOUR_BINS**2).reshape(COLOUR_BINS, COLOUR_BINS).astype(np.float64)

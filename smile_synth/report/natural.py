@@ -26,7 +26,8 @@ from smile_synth.scene import Canvas
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 MAX_FILES = 500
 WANTED_CLIPS = 500
-MAX_CLIPS_PER_VIDEO = 8
+MAX_CLIPS_PER_VIDEO = 32
+MAX_VIDEO_NBYTES = 128 * 2**20
 DEFAULT_STRIDE = 4
 
 Frames = npt.NDArray[np.uint8]
@@ -45,10 +46,11 @@ class NaturalFiles:
     videos: list[Path]
     images: list[Path]
 
-    @property
-    def clips_per_video(self) -> int:
-        """Clips to take from each video, so that few videos still give many clips."""
-        return min(MAX_CLIPS_PER_VIDEO, math.ceil(WANTED_CLIPS / max(len(self.videos), 1)))
+    def clips_per_video(self, canvas: Canvas) -> int:
+        """Return how many clips to take from each video: few videos still give many, within bounded memory."""
+        wanted = math.ceil(WANTED_CLIPS / max(len(self.videos), 1))
+        room = MAX_VIDEO_NBYTES // (canvas.num_frames * canvas.height * canvas.width * 3)
+        return max(1, min(MAX_CLIPS_PER_VIDEO, wanted, room))
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,7 @@ def _read_all(
 ) -> Iterator[tuple[str, Path, Frames | None]]:
     """Yield the clips of every file, None where it cannot be read; ``skipped`` then gets its name and the reason."""
     size = CanvasParams(height=canvas.height, width=canvas.width, frames=canvas.num_frames)
-    views = VideosParams(train="", test="", segments=files.clips_per_video, frame_stride=stride)
+    views = VideosParams(train="", test="", segments=files.clips_per_video(canvas), frame_stride=stride)
     if files.videos:
         _need_pyav()
     for path in files.videos:
