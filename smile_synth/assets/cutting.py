@@ -43,7 +43,7 @@ class CutOut(Asset):
         """Return the cut-out, uint8 (h, w, 4); the photograph goes on beyond the outline, which leaves no halo."""
         rng = stream(0, f"cut-out/{CUTTING_VERSION}/{self.name}")
         alpha = draw_outline(self.class_name, OBJECT_SIDE, rng=rng)
-        return np.dstack([_busiest_piece(self.photograph.read(), alpha, rng), alpha])
+        return _under(_busiest_piece(self.photograph.read(), alpha, rng), alpha)
 
     def digest(self) -> str:
         """Return a digest of the photograph's bytes and of the way that the object is cut."""
@@ -63,7 +63,7 @@ class Drawing(Asset):
         """Return the drawing, uint8 (h, w, 4)."""
         rng = stream(0, f"drawing/{CUTTING_VERSION}/{self.name}")
         alpha = draw_outline(self.class_name, OBJECT_SIDE, rng=rng)
-        return np.dstack([_two_colours(alpha.shape[0], alpha.shape[1], rng), alpha])
+        return _under(_two_colours(alpha.shape[0], alpha.shape[1], rng), alpha)
 
     def digest(self) -> str:
         """Return a digest of the way that the shape is drawn."""
@@ -89,6 +89,14 @@ def drawings() -> tuple[Drawing, ...]:
     )
 
 
+def _under(rgb: Image, alpha: Image) -> Image:
+    # Many times quicker than numpy's dstack.
+    rgba = np.empty((*alpha.shape, 4), np.uint8)
+    rgba[..., :3] = rgb
+    rgba[..., 3] = alpha
+    return rgba
+
+
 def _busiest_piece(photograph: Image, alpha: Image, rng: np.random.Generator) -> Image:
     """Return, of a few random pieces of the alpha's form, the one with most contrast: plain sky makes a poor object."""
     height, width = alpha.shape
@@ -101,7 +109,7 @@ def _busiest_piece(photograph: Image, alpha: Image, rng: np.random.Generator) ->
         left = int(rng.integers(photograph.shape[1] - w + 1))
         piece = photograph[top : top + h, left : left + w]
         pieces.append(piece)
-    busiest = max(pieces, key=lambda piece: float(piece[::8, ::8].std(axis=(0, 1)).sum()))
+    busiest = max(pieces, key=lambda piece: float(piece[::8, ::8].std()))
     return np.asarray(cv2.resize(busiest, (width, height), interpolation=cv2.INTER_LINEAR_EXACT), dtype=np.uint8)
 
 
