@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_training import run_tiny, timeless_rows, tiny_recipe, tiny_store, weights
+from tiny_training import run_tiny, timeless_rows, tiny_recipe, tiny_store, wait_for_rows, weights
 
+from smile_synth.checkpoint import read_checkpoint
 from smile_synth.distributed import Place, find_place, first_host, pick_device
 from smile_synth.errors import TrainingError
 from smile_synth.recipe import Recipe
@@ -132,3 +134,37 @@ def test_run_goes_on_with_another_number_of_processes(store: Store, tmp_path: Pa
     run_tiny(store, tmp_path / "parts", recipe, resume=True, max_hours=0)
     assert "5 of 5 updates" in _torchrun(store, tmp_path / "parts", recipe, "--resume")
     np.testing.assert_allclose(_losses(tmp_path / "parts"), _losses(tmp_path / "one"), atol=1e-5)
+
+
+@pytest.mark.slow
+def test_signal_to_one_task_of_a_slurm_step_stops_all_of_them(store: Store, tmp_path: Path) -> None:
+    recipe, out = tmp_path / "long.yaml", tmp_path / "run"
+    recipe.write_text(tiny_recipe(max_steps=100_000).to_yaml())
+    command = [sys.executable, "-m", "smile_synth", "pretrain", str(recipe), "--data", str(store.path)]
+    tasks = []
+    for rank in (0, 1):
+        variables = {
+            "SLURM_STEP_ID": "0",
+            "SLURM_PROCID": str(rank),
+            "SLURM_LOCALID": str(rank),
+            "SLURM_STEP_NUM_TASKS": "2",
+            "SLURM_JOB_ID": str(os.getpid()),
+            "SLURM_STEP_NODELIST": "localhost",
+            "OMP_NUM_THREADS": "1",
+        }
+        tasks.append(
+            subprocess.Popen(
+                [*command, "--out", str(out), "--device", "cpu"],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                env={**os.environ, **variables},
+            )
+        )
+    wait_for_rows(out, 3)
+    tasks[1].send_signal(signal.SIGUSR1)
+    said = [task.communicate(timeout=120)[0] for task in tasks]
+    assert [task.returncode for task in tasks] == [0, 0], said
+    assert "another process was asked to stop" in said[0]
+    assert "resume with:" in said[0]
+    assert read_checkpoint(out / "checkpoints" / "latest.pt")["step"] >= 3

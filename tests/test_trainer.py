@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_training import assert_same_bits, run_tiny, timeless_rows, tiny_recipe, tiny_store, weights
+from tiny_training import assert_same_bits, run_tiny, timeless_rows, tiny_recipe, tiny_store, wait_for_rows, weights
 
 from smile_synth.checkpoint import read_checkpoint
 from smile_synth.errors import DamagedStoreError, TrainingError
@@ -208,20 +208,13 @@ def _start(store: Store, out: Path, recipe: Path, *more: str) -> subprocess.Pope
     )
 
 
-def _wait_for_rows(out: Path, rows: int) -> None:
-    deadline = time.monotonic() + 60
-    while len(read_rows(out / "metrics.jsonl")) < rows:
-        assert time.monotonic() < deadline, "the run did not start"
-        time.sleep(0.02)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
 def test_signal_saves_and_exits_with_the_command_to_resume(store: Store, tmp_path: Path, number: int) -> None:
     recipe, out = tmp_path / "long.yaml", tmp_path / "run"
     recipe.write_text(tiny_recipe(max_steps=100_000).to_yaml())
     process = _start(store, out, recipe)
-    _wait_for_rows(out, 3)
+    wait_for_rows(out, 3)
     process.send_signal(number)
     said = process.communicate(timeout=60)[0]
     assert process.returncode == 0
@@ -239,7 +232,7 @@ def test_run_killed_at_random_moments_ends_as_if_it_never_was(store: Store, tmp_
     rng = np.random.default_rng(0)
     for wanted in (5, 60, 130):
         process = _start(store, out, recipe, "--resume")
-        _wait_for_rows(out, wanted)
+        wait_for_rows(out, wanted)
         time.sleep(rng.uniform(0, 0.1))
         process.kill()
         process.communicate()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -72,3 +73,11 @@ def assert_same_bits(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor
     assert one.keys() == other.keys()
     for name, value in one.items():
         assert torch.equal(value, other[name]), name
+
+
+def wait_for_rows(out: Path, rows: int) -> None:
+    """Wait until a run in another process has written so many rows of metrics."""
+    deadline = time.monotonic() + 120
+    while len(read_rows(out / "metrics.jsonl")) < rows:
+        assert time.monotonic() < deadline, "the run did not start"
+        time.sleep(0.02)
