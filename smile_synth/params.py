@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any, get_args
 
@@ -28,9 +29,15 @@ def first_problem(error: ValidationError, model: type[BaseModel], *, where: str)
         where: what the values belong to, such as ``recipe demo.yaml``.
     """
     problems = error.errors(include_url=False)
-    first = problems[0]
-    path = ".".join(str(part) for part in first["loc"])
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    start = _path(problems[0]["loc"])
+    # Every choice of a union complains of its own; the one that got furthest is the one that was meant.
+    first = max(
+        (problem for problem in problems if _path(problem["loc"]).startswith(start)),
+        key=lambda problem: len(problem["loc"]),
+    )
+    path = _path(first["loc"])
+    others = len({_path(problem["loc"]) for problem in problems} - {start, path})
+    more = f" (and {others} more)" if others else ""
     if first["type"] == "extra_forbidden":
         known = sorted(_fields_at(model, first["loc"][:-1]))
         key = str(first["loc"][-1])
@@ -40,7 +47,14 @@ def first_problem(error: ValidationError, model: type[BaseModel], *, where: str)
     message = first["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
     got = "" if isinstance(first["input"], dict) else f", got {first['input']!r}"
-    return f"{where}: {path + ': ' if path else ''}{message}{got}{more}"
+    if first["type"] == "literal_error":
+        got += "." + nearest(str(first["input"]), re.findall(r"'([^']*)'", first["ctx"]["expected"]))
+    return f"{where}: {path + ': ' if path else ''}{message}{got.removesuffix('.')}{more}"
+
+
+def _path(loc: Iterable[int | str]) -> str:
+    """Return where a problem lies as recipes write it, without pydantic's names of the choices of a union."""
+    return ".".join(str(part) for part in loc if "[" not in str(part))
 
 
 def _fields_at(model: type[BaseModel], path: Iterable[Any]) -> set[str]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 from pydantic import Field, ValidationError
 
@@ -14,6 +16,7 @@ class Outer(StrictParams):
     count: int = Field(description="how many")
     inner: Inner = Field(Inner(), description="nested")
     many: tuple[Inner, ...] = Field((), description="a list")
+    kind: Literal["volume", "flow"] | dict[Literal["volume", "flow"], float] = Field("flow", description="a choice")
 
 
 def problem(values: dict[str, object]) -> str:
@@ -25,7 +28,7 @@ def problem(values: dict[str, object]) -> str:
 def test_an_unknown_key_names_the_nearest_known_one() -> None:
     assert (
         problem({"cuont": 1, "count": 2})
-        == "recipe r.yaml: unknown key 'cuont'. Did you mean 'count'? Known here: count, inner, many"
+        == "recipe r.yaml: unknown key 'cuont'. Did you mean 'count'? Known here: count, inner, kind, many"
     )
 
 
@@ -40,6 +43,13 @@ def test_a_value_out_of_range_gives_path_range_and_value() -> None:
     assert problem({"count": 1, "inner": {"speed": 7}}) == (
         "recipe r.yaml: inner.speed: input should be less than or equal to 5, got 7"
     )
+
+
+def test_an_unknown_choice_names_the_nearest_one_whether_alone_or_as_a_key() -> None:
+    assert problem({"count": 1, "kind": "volum"}) == (
+        "recipe r.yaml: kind: input should be 'volume' or 'flow', got 'volum'. Did you mean 'volume'?"
+    )
+    assert problem({"count": 1, "kind": {"flw": 1}}).endswith("Did you mean 'flow'?")
 
 
 def test_a_missing_key_is_named_and_further_problems_are_counted() -> None:
