@@ -10,9 +10,9 @@ import numpy as np
 
 from smile_synth.errors import GeneratorError
 from smile_synth.generator import LabelSpec
+from smile_synth.motion import UNDEFINED_CLASS
 from smile_synth.scene import Label
 
-UNDEFINED_CLASS = -1
 UNDEFINED_NUMBER = math.nan
 
 
