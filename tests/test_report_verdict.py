@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from report_samples import tiny_report, tiny_store
 
@@ -143,3 +145,9 @@ def test_failed_codes_are_those_asked_for(good):
     assert failed_codes(bad, ["any"]) == ["off-canvas"]
     assert failed_codes(bad, []) == []
     assert failed_codes(good, ["any"]) == []
+
+
+def test_documentation_names_every_warning_with_its_limit_and_advice():
+    page = (Path(__file__).parent.parent / "docs" / "report.md").read_text()
+    for check in CHECKS:
+        assert f"| `{check.code}` | {check.about} | {check.limit:g} | {check.advice} |" in page
