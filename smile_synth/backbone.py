@@ -32,11 +32,18 @@ class Backbone(nn.Module):
     Args:
         mean, std: of the pixels in [0, 1] that the model was trained with.
         image_size: (height, width) that it needs, or None where it takes any.
+        stride: pixels between neighbouring features; where it does not divide an image, features lie askew.
     """
 
-    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...], image_size: tuple[int, int] | None) -> None:
+    def __init__(
+        self,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        image_size: tuple[int, int] | None = None,
+        stride: int = 1,
+    ) -> None:
         super().__init__()
-        self.mean, self.std, self.image_size = mean, std, image_size
+        self.mean, self.std, self.image_size, self.stride = mean, std, image_size, stride
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Return features (B, D, rows, columns) of normalised images (B, 3, H, W)."""
@@ -56,11 +63,14 @@ class TimmBackbone(Backbone):
     def __init__(
         self, model: nn.Module, layer: str | None, config: Mapping[str, Any], image_size: tuple[int, int] | None
     ) -> None:
-        super().__init__(tuple(config["mean"]), tuple(config["std"]), image_size)
         if not hasattr(model, "forward_intermediates"):
             raise WeightsError(f"{type(model).__name__} gives no maps of features: choose another model of timm")
+        stages: Any = model.feature_info
+        index = -1 if layer is None else _stage(stages, layer)
+        stride = stages[index].get("reduction", 1)
+        super().__init__(tuple(config["mean"]), tuple(config["std"]), image_size, stride)
         self.model: Any = model
-        self.index = -1 if layer is None else _stage(model, layer)
+        self.index = index
         self.is_last = layer is None
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
@@ -88,7 +98,8 @@ class ClipBackbone(Backbone):
 
     def __init__(self, visual: nn.Module, layer: str | None, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         size = getattr(visual, "image_size", 224)
-        super().__init__(mean, std, (size, size) if isinstance(size, int) else tuple(size))
+        stride = getattr(visual, "patch_size", (32, 32))[0]
+        super().__init__(mean, std, (size, size) if isinstance(size, int) else tuple(size), stride)
         self.visual: Any = visual
         names = _clip_layers(visual)
         if layer is not None and layer not in names:
@@ -288,8 +299,8 @@ def _norms_patches(visual: Any) -> bool:
     return norm is not None and tuple(norm.normalized_shape) == tuple(visual.class_embedding.shape)
 
 
-def _stage(model: Any, layer: str) -> int:
-    names = [stage["module"] for stage in model.feature_info]
+def _stage(stages: Any, layer: str) -> int:
+    names = [stage["module"] for stage in stages]
     if layer not in names:
         raise _no_such_layer(layer, names)
     return names.index(layer)

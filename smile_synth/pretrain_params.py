@@ -145,8 +145,8 @@ class TeacherParams(StrictParams):
     """Layer whose output is the target, by its name in the model, such as ``blocks.4``. Absent: the last (patch tokens
     after the final norm); for ``efficientnet_lite0`` the last at stride 16, ``blocks.4``."""
     image_size: Positive | None = None
-    """Side in pixels of the frames that the teacher sees. Absent: for transformers the size they were trained at, for
-    convolutional models the clip's own."""
+    """Side in pixels of the frames that the teacher sees, a multiple of its stride. Absent: for transformers the size
+    they were trained at, for convolutional models the clip's own, rounded up to a multiple of the stride."""
     normalisation: Literal["own", "imagenet", "clip"] = "own"
     """Mean and deviation of the pixels that the teacher sees. ``own``: those it was trained with. The released SMILE
     code feeds CLIP ``imagenet``-normalised pixels."""

@@ -28,7 +28,8 @@ class Teacher(nn.Module):
         exact_grid: refuse to resize features.
 
     Raises:
-        ModelError: the backbone's grid differs from the student's and may not be resized.
+        ModelError: the backbone cannot take such images, or its grid differs from the student's and may not be
+            resized.
     """
 
     mean: Tensor
@@ -61,7 +62,14 @@ class Teacher(nn.Module):
 
     @torch.no_grad()
     def _measure(self) -> tuple[int, int, int]:
-        shape = self.backbone(torch.zeros(1, 3, *self.image_size)).shape
+        height, width = self.image_size
+        try:
+            shape = self.backbone(torch.zeros(1, 3, height, width)).shape
+        except (AssertionError, RuntimeError, ValueError) as problem:
+            raise ModelError(
+                f"the teacher cannot give features of frames of {height} x {width} pixels: choose another "
+                f"teacher.image_size, or name a teacher.layer ({' '.join(str(problem).split())[:120]})"
+            ) from problem
         if len(shape) != 4:
             raise ModelError(f"a teacher must give a map of features (1, D, rows, columns), got {tuple(shape)}")
         return shape[1], shape[2], shape[3]
@@ -126,22 +134,30 @@ def build_teacher(
 
     Raises:
         WeightsError: there is no such model, or its weights are absent or do not fit.
-        ModelError: its grid differs from the student's and may not be resized.
+        ModelError: it cannot take frames of this size, or its grid differs from the student's and may not be resized.
     """
     backbone = build_backbone(params, folder=folder or Path.cwd())
-    canvas = grid.canvas
-    side = params.image_size
-    asked = (canvas.height, canvas.width) if side is None else (side, side)
     teacher = Teacher(
         backbone,
         grid,
-        image_size=backbone.image_size or asked,
+        image_size=_image_size(params.image_size, backbone, grid),
         frames=params.frames,
         normalisation=None if params.normalisation == "own" else NORMALISATIONS[params.normalisation],
         exact_grid=params.grid == "exact",
     )
     teacher.backbone.to(device=device, dtype=_precision(params, torch.device(device)))
     return teacher.to(device)
+
+
+def _image_size(asked: int | None, backbone: Backbone, grid: TokenGrid) -> tuple[int, int]:
+    """Return the size of the frames that the backbone sees, so that its features lie evenly on them."""
+    stride = backbone.stride
+    if asked is not None and asked % stride:
+        raise ModelError(f"teacher.image_size must be a multiple of {stride}, the teacher's stride, got {asked}")
+    if backbone.image_size is not None:
+        return backbone.image_size
+    sides = (asked, asked) if asked is not None else (grid.canvas.height, grid.canvas.width)
+    return (-(-sides[0] // stride) * stride, -(-sides[1] // stride) * stride)
 
 
 def _precision(params: TeacherParams, device: torch.device) -> torch.dtype:

@@ -12,7 +12,7 @@ from tiny_student import PARAMS, some_frames, tiny_student
 import smile_synth
 from smile_synth.grid import TokenGrid
 from smile_synth.interop import export
-from smile_synth.model import Student, normalise
+from smile_synth.model import Student, build_student, normalise
 from smile_synth.stored_student import StoredStudent
 
 
@@ -61,3 +61,13 @@ def test_hugging_faces_old_and_new_bias_names_are_read(student: Student, tmp_pat
     save_file(weights, tmp_path / "model.safetensors")
     tokens = smile_synth.load_encoder(tmp_path)(some_frames()).tokens
     torch.testing.assert_close(tokens, student.encode(normalise(some_frames())), atol=1e-6, rtol=0)
+
+
+def test_hugging_faces_processor_makes_of_frames_what_the_encoder_sees(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    frames = some_frames(TokenGrid(4, 3, 3, 2, 16))
+    square = build_student(PARAMS, TokenGrid(4, 3, 3, 2, 16), target_dim=10)
+    export(StoredStudent.of(square), tmp_path, "huggingface")
+    processor = transformers.VideoMAEImageProcessor.from_pretrained(tmp_path)
+    theirs = processor(list(frames[0].numpy()), return_tensors="pt")["pixel_values"]
+    torch.testing.assert_close(theirs[0], normalise(frames)[0].transpose(0, 1), atol=1e-5, rtol=0)

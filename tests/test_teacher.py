@@ -81,3 +81,17 @@ def test_bfloat16_is_close_to_float32() -> None:
 def test_clips_of_another_length_are_refused(lite0: Teacher) -> None:
     with pytest.raises(ModelError, match="clips must have 4 frames, got 6"):
         lite0(torch.zeros(1, 6, 64, 64, 3, dtype=torch.uint8))
+
+
+def test_a_model_that_cannot_serve_says_what_to_change() -> None:
+    params = TeacherParams(library="timm", model="hiera_tiny_224", pretrained="random")
+    with pytest.raises(ModelError, match=r"cannot give features .*: choose another teacher.image_size, or name a"):
+        build_teacher(params, GRID)
+
+
+def test_frames_are_fitted_to_the_teachers_stride() -> None:
+    params = TeacherParams(library="timm", model="resnet18", pretrained="random")
+    grid = TokenGrid(2, 7, 5, 2, 16)
+    assert build_teacher(params, grid).image_size == (128, 96)
+    with pytest.raises(ModelError, match="must be a multiple of 32, the teacher's stride, got 100"):
+        build_teacher(params.model_copy(update={"image_size": 100}), grid)

@@ -50,7 +50,7 @@ def export(
     target = out or run.resolve().parent / f"{name}.{_SUFFIXES[format]}"
     files = write(stored, target, format.value)
     for file in files:
-        typer.echo(f"wrote {file} ({file.stat().st_size / 2**20:.1f} MiB)")
+        typer.echo(f"wrote {file} ({file.stat().st_size / 1024:,.0f} KiB)")
     typer.echo(f"next: {_next_step(format, target)}")
 
 
