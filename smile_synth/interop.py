@@ -66,13 +66,15 @@ def export(stored: StoredStudent, out: Path, format: ExportFormat) -> list[Path]
     if format == "huggingface":
         return write_huggingface(stored, out)
     out.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = out.with_name(f".{out.name}.unfinished")
     shape = stored.shape.to_dict()
     if format == "videomae":
         # Readers of VideoMAE's files look at "model" alone; our own learn the shape from the rest.
-        torch.save({"model": dict(stored.weights), METADATA_KEY: shape}, out)
+        torch.save({"model": dict(stored.weights), METADATA_KEY: shape}, unfinished)
     else:
         weights = {name: value.contiguous().clone() for name, value in stored.encoder_weights.items()}
-        save_file(weights, out, metadata={"format": "pt", METADATA_KEY: json.dumps(shape)})
+        save_file(weights, unfinished, metadata={"format": "pt", METADATA_KEY: json.dumps(shape)})
+    unfinished.replace(out)
     return [out]
 
 

@@ -43,3 +43,14 @@ def test_a_folder_that_is_no_run_gives_one_line(run_folder: Path) -> None:
     assert done.exit_code == 2
     assert done.stderr.count("\n") == 1
     assert "is neither a run" in done.stderr
+
+
+def test_what_lies_there_is_replaced_only_when_told(run_folder: Path) -> None:
+    target = run_folder.parent / "run.safetensors"
+    target.write_text("precious")
+    done = CliRunner().invoke(app, ["export", "run"])
+    assert done.exit_code == 2
+    assert "exists already: name another place with --out, or add --overwrite" in done.stderr
+    assert target.read_text() == "precious"
+    assert CliRunner().invoke(app, ["export", "run", "--overwrite"]).exit_code == 0
+    assert smile_synth.load_encoder(target).width == 192

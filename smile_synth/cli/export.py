@@ -7,6 +7,8 @@ from pathlib import Path
 
 import typer
 
+from smile_synth.errors import WeightsError
+
 
 class Format(StrEnum):
     """Forms of an export."""
@@ -28,6 +30,7 @@ def export(
     run: Path = typer.Argument(help="A run folder, or one checkpoint file of it."),
     format: Format = typer.Option(Format.safetensors, "--format", "-f", help="What to write."),
     out: Path | None = typer.Option(None, "--out", "-o", help="File or folder to write; beside the run unless told."),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Replace what lies there."),
 ) -> None:
     """Write a trained student for use elsewhere; a run's moving average of weights is taken where there is one.
 
@@ -48,6 +51,8 @@ def export(
     stored = read_student(run)
     name = run.stem if run.is_file() else run.resolve().name
     target = out or run.resolve().parent / f"{name}.{_SUFFIXES[format]}"
+    if target.exists() and not overwrite:
+        raise WeightsError(f"{target} exists already: name another place with --out, or add --overwrite")
     files = write(stored, target, format.value)
     for file in files:
         typer.echo(f"wrote {file} ({file.stat().st_size / 1024:,.0f} KiB)")
