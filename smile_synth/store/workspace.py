@@ -35,8 +35,13 @@ class Workspace:
 
     @property
     def is_sealed(self) -> bool:
-        """Whether the store is finished."""
+        """Whether the store has its root document, which is written last."""
         return (self.store / ROOT).is_file()
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the store is finished and nothing of its making is left; reading suffices then."""
+        return self.is_sealed and not self.folder.exists()
 
     def create(self) -> None:
         """Make the folders.

@@ -161,6 +161,9 @@ def fill_store(
     """
     account = describe(dataset, recipe)
     layout = layout_of(account)
+    if Workspace(path).is_finished:
+        _refuse_other(path, read_root(path), account)
+        return 0
     with _opened(path, part.name) as workspace:
         if workspace.is_sealed:
             _refuse_other(path, read_root(path), account)
@@ -188,10 +191,10 @@ def finish_store(path: Path) -> Store:
     """
     if not path.is_dir():
         raise StoreError(f"there is no store at {path}; render it with: smile-synth render RECIPE --out {path}")
-    with _opened(path, "") as workspace:
-        if not workspace.is_sealed:
-            _seal(workspace)
-        workspace.remove()
+    if not Workspace(path).is_finished:
+        with _opened(path, "") as workspace:
+            if not workspace.is_sealed:
+                _seal(workspace)
     return Store.open(path)
 
 
@@ -208,8 +211,8 @@ def _opened(path: Path, part: str) -> Iterator[Workspace]:
             yield workspace
         finally:
             workspace.clear_drafts()
-        if workspace.is_sealed:
-            workspace.remove()
+            if workspace.is_sealed:
+                workspace.remove()
 
 
 def _claim(workspace: Workspace, account: Mapping[str, Any]) -> None:

@@ -1,0 +1,145 @@
+"""``smile-synth render``, ``verify`` and ``info``, as typed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from conftest import CommandLine
+from tiny import tree
+from typer.testing import CliRunner, Result
+
+from smile_synth.cli import app
+from smile_synth.store import Store
+
+RECIPE = """
+name: small
+seed: 3
+dataset:
+  clips: 10
+  canvas: {height: 16, width: 16, frames: 4}
+  generator: shapes
+  store: {clips_per_shard: 4}
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "small.yaml"
+    path.write_text(RECIPE)
+    return path
+
+
+def run(*arguments: object) -> Result:
+    """Run the command line in this process, rendering in this process too."""
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def rendered(recipe: Path, out: Path, *arguments: object) -> Result:
+    return run("render", recipe, "--out", out, "--workers", 0, *arguments)
+
+
+def test_render_names_the_store_and_what_comes_next(recipe: Path, tmp_path: Path) -> None:
+    out = tmp_path / "clips.zarr"
+    result = rendered(recipe, out)
+    assert result.exit_code == 0, result.output
+    assert f"Store {out}: 10 clips of 4 frames, 16x16" in result.output
+    assert f"smile-synth preview {out}" in result.output
+    assert f"smile-synth pretrain RECIPE --data {out}" in result.output
+    assert "complete already" in rendered(recipe, out).output
+
+
+def test_seed_and_set_go_into_the_recipe_of_the_store(recipe: Path, tmp_path: Path) -> None:
+    assert rendered(recipe, tmp_path / "clips", "--seed", 9, "--set", "dataset.clips=3").exit_code == 0
+    store = Store.open(tmp_path / "clips")
+    assert (store.seed, store.num_clips) == (9, 3)
+    assert store.recipe["seed"] == 9
+    assert store.recipe["dataset"]["clips"] == 3
+
+
+def test_parts_and_finish_give_the_same_store(recipe: Path, tmp_path: Path) -> None:
+    rendered(recipe, tmp_path / "whole")
+    out = tmp_path / "parts"
+    result = rendered(recipe, out, "--shards", "2/2")
+    assert f"--finish --out {out}" in result.output
+    unfinished = run("render", "--finish", "--out", out)
+    assert unfinished.exit_code == 2
+    assert "lacks 2 of 3 shards (0, 2)" in unfinished.output
+    assert rendered(recipe, out, "--shards", "1/2").exit_code == 0
+    assert run("render", "--finish", "--out", out).exit_code == 0
+    assert tree(out) == tree(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--seed", 4], "seed is 3 in the store and 4 now"),
+        (["--set", "dataset.canvas.width=32"], "dataset.canvas.width is 16 in the store and 32 now"),
+        (["--shards", "4/3"], "written 1/4 to 4/4, got 4/3"),
+        (["--engine", "boat"], "--engine is 'processes' or 'ray', got 'boat'"),
+        (["--set", "dataset.clips=0"], "dataset.clips"),
+    ],
+)
+def test_bad_input_ends_in_one_line_and_changes_nothing(
+    recipe: Path, tmp_path: Path, arguments: list[object], message: str
+) -> None:
+    out = tmp_path / "clips"
+    rendered(recipe, out)
+    before = tree(out)
+    result = rendered(recipe, out, *arguments)
+    assert result.exit_code == 2
+    assert message in result.output
+    assert len(result.output.strip().splitlines()) == 1
+    assert tree(out) == before
+
+
+def test_out_that_is_a_file_or_no_store_is_refused(recipe: Path, tmp_path: Path) -> None:
+    result = rendered(recipe, recipe)
+    assert result.exit_code == 2
+    assert "is a file; give --out a new folder" in result.output
+    result = rendered(recipe, tmp_path)
+    assert result.exit_code == 2
+    assert "holds files that are no store of ours" in result.output
+
+
+def test_verify_finds_and_mends(recipe: Path, tmp_path: Path) -> None:
+    out = tmp_path / "clips"
+    rendered(recipe, out)
+    before = tree(out)
+    assert "is sound" in run("verify", out, "--rerender", 3).output
+    file = out / "frames" / "c.1.0.0.0.0"
+    file.write_bytes(b"\0" + file.read_bytes()[1:])
+    damaged = run("verify", out)
+    assert damaged.exit_code == 1
+    assert "DAMAGED array frames, shard 1, clip 4: the chunk fails its checksum" in damaged.output
+    assert f"smile-synth verify {out} --repair" in damaged.output
+    mended = run("verify", out, "--repair")
+    assert mended.exit_code == 0, mended.output
+    assert tree(out) == before
+
+
+def test_info_shows_what_is_in_a_store(recipe: Path, tmp_path: Path) -> None:
+    out = tmp_path / "clips"
+    rendered(recipe, out)
+    text = run("info", out).output
+    for word in ("10", "4 frames of 16x16", "3 of 4 clips", "small, digest", "shapes", "times smaller than raw"):
+        assert word in text
+    facts = json.loads(run("info", out, "--json").output)
+    assert facts["clips"] == 10
+    assert facts["digest"] == Store.open(out).digest
+
+
+def test_no_store_is_one_line(tmp_path: Path) -> None:
+    for command in ("verify", "info"):
+        result = run(command, tmp_path / "nothing")
+        assert result.exit_code == 2
+        assert "there is no store at" in result.output
+
+
+@pytest.mark.slow
+def test_worker_processes_through_the_real_command(smile_synth: CommandLine, recipe: Path, tmp_path: Path) -> None:
+    rendered(recipe, tmp_path / "alone")
+    done = smile_synth("render", str(recipe), "--out", str(tmp_path / "clips"), "--workers", "2")
+    assert done.returncode == 0, done.stderr
+    assert tree(tmp_path / "clips") == tree(tmp_path / "alone")
