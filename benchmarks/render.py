@@ -4,6 +4,8 @@ Clips of 16x224x224 show two objects of the sizes and motions that SMILE publish
 compositor does what one would write first: in every frame it resizes the object, rotates it, and pastes it through its
 alpha. The published SMILE code works in the same way, with OpenCV.
 
+CPU seconds are counted, not wall-clock, so that other programs on the machine disturb little.
+
     python benchmarks/render.py
     python benchmarks/render.py --objects FOLDER --backgrounds FOLDER    # your own images
 """
@@ -13,7 +15,7 @@ from __future__ import annotations
 import argparse
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
+from smile_synth.dataset import Dataset, DatasetParams
 from smile_synth.render import render, render_into
 from smile_synth.scene import Canvas, Layer, Scene
 
@@ -121,18 +124,71 @@ def load_images(folder: Path, mode: str) -> list[Image.Image]:
     return [image for image in images if mode == "RGBA" or min(image.size) >= 224]
 
 
-def clips_per_second(draw: Callable[[], object], num_clips: int, *, repeats: int) -> float:
-    """Return the best of some repeats, in CPU time, so that other programs on the machine count little."""
-    times = []
-    for _ in range(repeats):
+def clips_per_second(draw: Callable[[int], object], num_clips: int) -> float:
+    """Call ``draw`` for every clip, some times over, and return the best CPU time's speed."""
+    seconds = []
+    for _ in range(3):
         start = time.process_time()
-        draw()
-        times.append(time.process_time() - start)
-    return num_clips / min(times)
+        for i in range(num_clips):
+            draw(i)
+        seconds.append(time.process_time() - start)
+    return num_clips / min(seconds)
+
+
+def moving_cameras(scenes: Sequence[Scene], tilt: float) -> list[Scene]:
+    """Return the scenes' backgrounds alone, under a camera that zooms in slowly."""
+    camera_T33 = np.tile(np.eye(3, dtype=np.float32), (CANVAS.num_frames, 1, 1))
+    camera_T33[:, :2] *= np.linspace(1.1, 1.4, CANVAS.num_frames, dtype=np.float32)[:, None, None]
+    camera_T33[:, :2, 2] = -20
+    camera_T33[:, 2, 0] = tilt
+    return [Scene(scene.canvas, scene.background, camera_T33) for scene in scenes]
+
+
+def measure_compositors(jobs: Sequence[Job]) -> None:
+    """Print clips per second of Pillow and of ours, and the memory that ours needs."""
+    scenes = [job.scene() for job in jobs]
+    shard = np.ones((64, *(CANVAS.num_frames, CANVAS.height, CANVAS.width, 3)), np.uint8)
+
+    def speed_into_shard(some: Sequence[Scene]) -> float:
+        return clips_per_second(lambda i: render_into(some[i], shard[i % 64]), len(some))
+
+    memory_before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    rows = {"render_into(): a place in a shard": speed_into_shard(scenes)}
+    memory_mb = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory_before) / 1024
+    base = clips_per_second(lambda i: composite_with_pillow(jobs[i]), max(1, len(jobs) // 8))
+    rows |= {
+        "render(): a new clip each": clips_per_second(lambda i: render(scenes[i]), len(scenes)),
+        "backgrounds alone, into a shard": speed_into_shard([Scene(s.canvas, s.background) for s in scenes]),
+        "a camera that zooms, no objects": speed_into_shard(moving_cameras(scenes[:64], tilt=0.0)),
+        "a camera with perspective, no objects": speed_into_shard(moving_cameras(scenes[:64], tilt=1e-4)),
+    }
+    print(f"{'16x224x224, two objects, one core':40}{'clips/s':>9}{'ratio':>8}")
+    for name, speed in {"Pillow: resize, rotate, paste": base, **rows}.items():
+        print(f"{name:40}{speed:9.0f}{speed / base:7.1f}x")
+    print(f"memory that render_into() added at its peak, beside the shard: {memory_mb:.1f} MB")
+
+
+def measure_sampling(num_clips: int) -> None:
+    """Print how long drawing the scenes of a data set takes, against rendering the same scenes."""
+    params = DatasetParams(clips=1_000_000, generator="cutouts", params={"num_objects": (2, 2)})
+    dataset = Dataset(params, seed=0, folder=Path.cwd())
+    for clip in range(1500):  # every built-in image is cut out and cached on first use
+        dataset.sample(10_000 + clip)
+    sampling = clips_per_second(dataset.sample, num_clips)
+    scenes = [dataset.sample(clip) for clip in range(num_clips)]
+    frames_THWC = render(scenes[0]).frames_THWC
+    rendering = clips_per_second(lambda i: render_into(scenes[i], frames_THWC), num_clips)
+    print(
+        f"cutouts, two built-in objects: sampling {1e6 / sampling:.0f} us, rendering {1e6 / rendering:.0f} us a clip;"
+    )
+    print(
+        f"sampling costs {rendering / sampling:.2f} of rendering, both together {1 / (1 / sampling + 1 / rendering):.0f}"
+        " clips/s"
+    )
 
 
 def main() -> None:
-    """Measure and print a table."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--objects", type=Path, help="folder of RGBA images")
     parser.add_argument("--backgrounds", type=Path, help="folder of photographs")
@@ -143,40 +199,10 @@ def main() -> None:
         objects = load_images(arguments.objects, "RGBA")
     if arguments.backgrounds:
         backgrounds = load_images(arguments.backgrounds, "RGB")
-
+    print(f"{len(objects)} objects, {len(backgrounds)} photographs, {arguments.clips} clips")
     rng = np.random.default_rng(0)
-    jobs = [draw_job(objects, backgrounds, rng) for _ in range(arguments.clips)]
-    scenes = [job.scene() for job in jobs]
-    bare = [Scene(scene.canvas, scene.background) for scene in scenes]
-    shard = np.ones((64, 16, 224, 224, 3), np.uint8)
-    memory_before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-    def into_shard(some: list[Scene]) -> None:
-        for i, scene in enumerate(some):
-            render_into(scene, shard[i % 64])
-
-    def one_by_one(some: list[Scene]) -> None:
-        for scene in some:
-            render(scene)
-
-    def with_pillow(some: list[Job]) -> None:
-        for job in some:
-            composite_with_pillow(job)
-
-    few = jobs[: max(1, len(jobs) // 8)]
-    rows = {
-        "Pillow: resize, rotate, paste": clips_per_second(lambda: with_pillow(few), len(few), repeats=3),
-        "render(): a new clip each": clips_per_second(lambda: one_by_one(scenes), len(scenes), repeats=3),
-        "render_into(): a place in a shard": clips_per_second(lambda: into_shard(scenes), len(scenes), repeats=3),
-        "backgrounds alone, into a shard": clips_per_second(lambda: into_shard(bare), len(scenes), repeats=3),
-    }
-    memory_mb = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory_before) / 1024
-    base = next(iter(rows.values()))
-    print(f"16x224x224, 2 objects, {len(objects)} objects and {len(backgrounds)} photographs, one core")
-    print(f"{'':36}{'clips/s':>9}{'ratio':>8}")
-    for name, speed in rows.items():
-        print(f"{name:36}{speed:9.0f}{speed / base:7.1f}x")
-    print(f"memory that rendering added at its peak, beside the shard: {memory_mb:.1f} MB")
+    measure_compositors([draw_job(objects, backgrounds, rng) for _ in range(arguments.clips)])
+    measure_sampling(arguments.clips)
 
 
 if __name__ == "__main__":
