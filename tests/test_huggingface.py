@@ -71,3 +71,20 @@ def test_hugging_faces_processor_makes_of_frames_what_the_encoder_sees(tmp_path:
     processor = transformers.VideoMAEImageProcessor.from_pretrained(tmp_path)
     theirs = processor(list(frames[0].numpy()), return_tensors="pt")["pixel_values"]
     torch.testing.assert_close(theirs[0], normalise(frames)[0].transpose(0, 1), atol=1e-5, rtol=0)
+
+
+def test_a_fine_tuned_folder_gives_the_pooled_features_before_its_head(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    config = transformers.VideoMAEConfig(
+        hidden_size=48, num_hidden_layers=1, num_attention_heads=4, intermediate_size=96, image_size=32, num_frames=4,
+        use_mean_pooling=True, num_labels=5,
+    )  # fmt: skip
+    model = transformers.VideoMAEForVideoClassification(config).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    model.save_pretrained(tmp_path)
+    frames = some_frames(TokenGrid(2, 2, 2, 2, 16))
+    with torch.no_grad():
+        theirs = model(normalise(frames).transpose(1, 2)).logits
+        ours = model.classifier(smile_synth.load_encoder(tmp_path)(frames).pooled)
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
