@@ -28,7 +28,7 @@ class CutoutsParams(StrictParams):
     """How many objects, which ones, how they move, and over what."""
 
     num_objects: tuple[int, int] = Field(
-        (1, 3), description="fewest and most objects of a clip, each number equally often, 1 to 32; SMILE uses (2, 2)"
+        (2, 2), description="fewest and most objects of a clip, each number equally often, 1 to 32"
     )
     classes: tuple[str, ...] = Field(
         (),
