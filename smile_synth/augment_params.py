@@ -1,0 +1,34 @@
+"""Parameters of what training changes of stored clips."""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from smile_synth.params import StrictParams
+
+
+class AugmentParams(StrictParams):
+    """What training changes of stored clips; nothing unless asked, because stores are rendered at training size."""
+
+    flip_probability: float = Field(0.0, ge=0, le=1, description="chance that a clip is mirrored left to right")
+    crop_area: tuple[float, float] | None = Field(
+        None, description="smallest and largest part of the clip's area that a random crop keeps; absent: no crop"
+    )
+    crop_aspect: tuple[float, float] = Field(
+        (3 / 4, 4 / 3), description="smallest and largest width over height of a crop; only with crop_area"
+    )
+
+    @model_validator(mode="after")
+    def _check_ranges(self) -> AugmentParams:
+        if self.crop_area is None and "crop_aspect" in self.model_fields_set:
+            raise ValueError("crop_aspect has no effect without crop_area")
+        if self.crop_area is not None and not 0 < self.crop_area[0] <= self.crop_area[1] <= 1:
+            raise ValueError(f"crop_area must be two numbers, 0 < smallest <= largest <= 1, got {self.crop_area}")
+        if not 0 < self.crop_aspect[0] <= self.crop_aspect[1]:
+            raise ValueError(f"crop_aspect must be two numbers, 0 < smallest <= largest, got {self.crop_aspect}")
+        return self
+
+    @property
+    def changes_anything(self) -> bool:
+        """Whether any clip is changed at all."""
+        return self.flip_probability > 0 or self.crop_area is not None
