@@ -12,7 +12,7 @@ from pydantic import Field
 
 from smile_synth.backgrounds import BackgroundParams, draw_background
 from smile_synth.choices import Span, Weight, choose
-from smile_synth.compiled import entry_point
+from smile_synth.compiled import entry_point, inlined
 from smile_synth.errors import GeneratorError
 from smile_synth.generator import Generator, LabelSpec
 from smile_synth.params import StrictParams
@@ -54,7 +54,7 @@ class FractalsParams(StrictParams):
         description="how far towards another random system the parameters move in the clip; 1 is all the way",
     )
     points_per_pixel: float = Field(
-        0.8, gt=0.05, le=20, description="points of the chaos game in each frame, per pixel of the canvas"
+        0.6, gt=0.05, le=20, description="points of the chaos game in each frame, per pixel of the canvas"
     )
     least_cover: float = Field(
         0.12,
@@ -162,9 +162,8 @@ class Fractals(Generator[FractalsParams]):
         low, high = np.quantile(points_TN3[:, WARM_UP_POINTS::16, :2], [OUTLIERS, 1 - OUTLIERS], axis=(0, 1))
         scale = float(((1 - 2 * MARGIN) * np.array([canvas.width, canvas.height]) / (high - low)).min())
         offset = np.array([canvas.width, canvas.height]) / 2 - scale * (low + high) / 2
-        texture = np.empty((canvas.num_frames, canvas.height, canvas.width, 4), np.uint8)
-        tone_T = points_TN3[:, WARM_UP_POINTS:]
-        plot(texture, np.ascontiguousarray(tone_T), np.array([scale, *offset]), palette)
+        texture = np.zeros((canvas.num_frames, canvas.height, canvas.width, 4), np.uint8)
+        plot(texture, points_TN3, np.array([scale, *offset]), palette)
         return texture
 
 
@@ -229,6 +228,21 @@ def _play(maps_TM6: Floats, variation: int, num_points: int, rng: np.random.Gene
     return points_TN3
 
 
+@inlined
+def _bent(u: float, v: float, variation: int) -> tuple[float, float]:
+    """Return a point after its variation."""
+    if variation == 1:
+        return math.sin(u), math.sin(v)
+    if variation == 2:
+        square = u * u + v * v
+        sine, cosine = math.sin(square), math.cos(square)
+        return u * sine - v * cosine, u * cosine + v * sine
+    if variation == 3:
+        radius = math.sqrt(u * u + v * v) + 1e-9
+        return (u - v) * (u + v) / radius, 2 * u * v / radius
+    return u, v
+
+
 @entry_point("void(float32[:,:,::1], float64[:,:,::1], uint8[::1], int64)")
 def play(points_TN3: npt.NDArray[np.float32], maps_TM6: Floats, turns_N: Pixels, variation: int) -> None:
     """Follow a point through its maps.
@@ -239,26 +253,17 @@ def play(points_TN3: npt.NDArray[np.float32], maps_TM6: Floats, turns_N: Pixels,
         turns_N: uint8 (N,), which map is taken at each step, the same in every frame.
         variation: place in ``VARIATIONS``.
     """
-    num_maps = maps_TM6.shape[1]
-    for t in range(len(maps_TM6)):
-        x = y = 0.0
-        tone = 0.5
-        for n in range(len(turns_N)):
-            m = turns_N[n]
-            u = maps_TM6[t, m, 0] * x + maps_TM6[t, m, 1] * y + maps_TM6[t, m, 2]
-            v = maps_TM6[t, m, 3] * x + maps_TM6[t, m, 4] * y + maps_TM6[t, m, 5]
-            if variation == 1:
-                x, y = math.sin(u), math.sin(v)
-            elif variation == 2:
-                square = u * u + v * v
-                sine, cosine = math.sin(square), math.cos(square)
-                x, y = u * sine - v * cosine, u * cosine + v * sine
-            elif variation == 3:
-                radius = math.sqrt(u * u + v * v) + 1e-9
-                x, y = (u - v) * (u + v) / radius, 2 * u * v / radius
-            else:
-                x, y = u, v
-            tone = (tone + (m + 0.5) / num_maps) / 2
+    num_frames, num_maps, _ = maps_TM6.shape
+    x_T, y_T, tone = np.zeros(num_frames), np.zeros(num_frames), 0.5
+    for n in range(len(turns_N)):
+        m = turns_N[n]
+        tone = (tone + (m + 0.5) / num_maps) / 2
+        # Frame by frame inside, because each frame's next point has to wait for its last one.
+        for t in range(num_frames):
+            u = maps_TM6[t, m, 0] * x_T[t] + maps_TM6[t, m, 1] * y_T[t] + maps_TM6[t, m, 2]
+            v = maps_TM6[t, m, 3] * x_T[t] + maps_TM6[t, m, 4] * y_T[t] + maps_TM6[t, m, 5]
+            x, y = _bent(u, v, variation)
+            x_T[t], y_T[t] = x, y
             points_TN3[t, n, 0], points_TN3[t, n, 1], points_TN3[t, n, 2] = x, y, tone
 
 
@@ -267,29 +272,40 @@ def plot(texture_THWC: Pixels, points_TN3: npt.NDArray[np.float32], frame_3: Flo
     """Plot points: more points in a pixel make it more opaque and brighter, their mean tone gives its colour.
 
     Args:
-        texture_THWC: uint8 (T, H, W, 4), written.
+        texture_THWC: uint8 (T, H, W, 4), all 0; written where there are points.
         points_TN3: from ``play``.
         frame_3: scale and offset in x and y, from points to pixels.
         palette_NC: uint8 (256, 3).
     """
     num_frames, height, width, _ = texture_THWC.shape
-    counts, tones = np.empty((height, width), np.float32), np.empty((height, width), np.float32)
+    # How many points a pixel has, and the sum of their tones, side by side.
+    sums_HW2 = np.empty((height, width, 2), np.float32)
+    scale, left, top = np.float32(frame_3[0]), np.float32(frame_3[1] - 0.5), np.float32(frame_3[2] - 0.5)
+    one = np.float32(1)
     for t in range(num_frames):
-        counts[:] = np.float32(0)
-        tones[:] = np.float32(0)
-        for n in range(points_TN3.shape[1]):
-            column = math.floor(points_TN3[t, n, 0] * frame_3[0] + frame_3[1])
-            row = math.floor(points_TN3[t, n, 1] * frame_3[0] + frame_3[2])
-            if 0 <= row < height and 0 <= column < width:
-                counts[row, column] += np.float32(1)
-                tones[row, column] += points_TN3[t, n, 2]
+        sums_HW2[:] = np.float32(0)
+        for n in range(WARM_UP_POINTS, points_TN3.shape[1]):
+            x = points_TN3[t, n, 0] * scale + left
+            y = points_TN3[t, n, 1] * scale + top
+            column, row = math.floor(x), math.floor(y)
+            if 0 <= row < height - 1 and 0 <= column < width - 1:
+                east, south = np.float32(x - column), np.float32(y - row)
+                tone = points_TN3[t, n, 2]
+                # Shared among four pixels, so that a point that moves by less than a pixel still moves.
+                for i, j, share in (
+                    (row, column, (one - east) * (one - south)),
+                    (row, column + 1, east * (one - south)),
+                    (row + 1, column, (one - east) * south),
+                    (row + 1, column + 1, east * south),
+                ):
+                    sums_HW2[i, j, 0] += share
+                    sums_HW2[i, j, 1] += share * tone
         for row in range(height):
             for column in range(width):
-                count = counts[row, column]
-                place = 0
-                if count > 0:
-                    place = int(min(tones[row, column] / count * np.float32(255), np.float32(255)))
-                alpha = np.float32(255) * count / (count + np.float32(0.6))
+                count = sums_HW2[row, column, 0]
+                if count == 0:
+                    continue
+                place = int(min(sums_HW2[row, column, 1] / count * np.float32(255), np.float32(255)))
                 for channel in range(3):
                     texture_THWC[t, row, column, channel] = palette_NC[place, channel]
-                texture_THWC[t, row, column, 3] = int(alpha)
+                texture_THWC[t, row, column, 3] = int(np.float32(255) * count / (count + np.float32(0.6)))
