@@ -164,16 +164,22 @@ def _sections(report: Report, pictures: PagePictures) -> Iterator[Section]:
 
 def _motion(report: Report) -> Section:
     motion, o = report.motion, report.overview
-    plates = [_quantity_plate(quantity) for quantity in motion.quantities]
-    plates.insert(1, Plate(motion.rose.title, Markup(plots.rose_plot(motion.rose)), counts_sentence(motion.direction)))
+    plates = [_quantity_plate(quantity) for quantity in motion.quantities if quantity.count]
+    missing = [quantity.title.lower() for quantity in motion.quantities if not quantity.count]
+    if motion.direction.total:
+        rose = Markup(plots.rose_plot(motion.rose))
+        plates.insert(1, Plate(motion.rose.title, rose, counts_sentence(motion.direction)))
     heat = plots.grid_plot(motion.heat_map, extent=(0, o.width, o.height, 0), x_title="x (px)", y_title="y (px)")
-    plates.insert(2, Plate(motion.heat_map.title, Markup(heat), motion.heat_map.meaning))
+    if any(map(any, motion.heat_map.values)):
+        plates.insert(2, Plate(motion.heat_map.title, Markup(heat), motion.heat_map.meaning))
     intro = (
         f"How objects move over the canvas of {o.width} x {o.height} px. Objects are off the canvas in "
         f"{100 * motion.off_canvas_share:.3g} % of the frames they are drawn in, and touch its border in "
         f"{100 * motion.cut_off_share:.3g} % of those they are seen in. The camera moves in {motion.moving_cameras} of "
         f"{o.sampled_clips} clips."
     )
+    if missing:
+        intro += f" There was nothing to measure for: {', '.join(missing)}."
     return Section("motion", "Motion", intro, plates)
 
 
@@ -181,13 +187,13 @@ def _labels(report: Report) -> Section:
     plates = [
         Plate(counts.title, Markup(plots.counts_plot(counts)), counts_sentence(counts)) for counts in report.labels
     ]
-    plates += [_quantity_plate(quantity) for quantity in report.label_quantities]
+    plates += [_quantity_plate(quantity) for quantity in report.label_quantities if quantity.count]
     return Section("labels", "Labels", "What the generator wrote down about its clips, for probes.", plates)
 
 
 def _appearance(report: Report) -> Section:
     look, natural = report.appearance, report.natural
-    plates = [_quantity_plate(quantity, natural) for quantity in look.quantities]
+    plates = [_quantity_plate(quantity, natural) for quantity in look.quantities if quantity.count]
     limits = (-COLOUR_LIMIT, COLOUR_LIMIT, -COLOUR_LIMIT, COLOUR_LIMIT)
     colours = plots.grid_plot(
         look.colour_plane, extent=limits, x_title="a* (green to red)", y_title="b* (blue to yellow)"
