@@ -20,7 +20,7 @@ from smile_synth.stages import Stage
 from smile_synth.store import Store
 
 CLIPS_TO_TIME = 4
-UPDATES_TO_TIME = 2
+PATIENCE_S = 3.0
 
 Rows = list[tuple[str, str]]
 
@@ -78,7 +78,7 @@ def _resources(job: Job, learner: Learner, num_parameters: int) -> Rows:
     bytes_of_state = state_bytes(num_parameters, ema=job.params.ema_decay is not None)
     share = job.params.runtime.micro_batch or stage.clips_per_batch // job.world.size
     activations = job.cost(stage).activation_bytes(2 if learner.precision == torch.bfloat16 else 4) * share
-    seconds_per_clip = _time_a_clip(job, learner, stage)
+    seconds_per_clip, timed = _time_a_clip(job, learner, stage)
     total_clips = sum(s.num_steps * s.clips_per_batch for s in job.stages) / job.world.size
     peak = peak_flops(job.world.device)
     rate = flops / seconds_per_clip
@@ -96,26 +96,30 @@ def _resources(job: Job, learner: Learner, num_parameters: int) -> Rows:
         (
             "time",
             f"about {format_duration(total_clips * seconds_per_clip)} "
-            f"({seconds_per_clip:.3g} s a clip and device, measured in batches of {_timed_clips(job, stage)})",
+            f"({seconds_per_clip:.3g} s a clip and device, measured with {timed} at a time)",
         ),
     ]
 
 
-def _timed_clips(job: Job, stage: Stage) -> int:
-    return min(CLIPS_TO_TIME, stage.clips_per_batch // job.world.size, job.params.runtime.micro_batch or CLIPS_TO_TIME)
-
-
-def _time_a_clip(job: Job, learner: Learner, stage: Stage) -> float:
-    """Return the seconds that a clip takes in small updates at a learning rate of zero."""
-    count, world = _timed_clips(job, stage), job.world
+def _time_a_clip(job: Job, learner: Learner, stage: Stage) -> tuple[float, int]:
+    """Return the seconds that a clip takes in small updates at a learning rate of zero, and how small they were."""
     still = replace(stage, schedule=replace(stage.schedule, base=0.0, floor=0.0, start=0.0))
     learner.start_stage(still)
+    seconds = _time_update(job, learner, still, 1)
+    if seconds > PATIENCE_S and job.world.device.type == "cpu":
+        return seconds, 1
+    share = stage.clips_per_batch // job.world.size
+    count = min(CLIPS_TO_TIME, share, job.params.runtime.micro_batch or share)
+    _time_update(job, learner, still, count)
+    return _time_update(job, learner, still, count) / count, count
+
+
+def _time_update(job: Job, learner: Learner, stage: Stage, count: int) -> float:
+    """Return the seconds that an update on ``count`` clips of each process takes."""
+    world = job.world
     with Loader(job.stores, batch_size=count * world.size, seed=0, rank=world.rank, world_size=world.size) as loader:
         batch = next(iter(loader))
     clips = Clips(batch.frames_BTHWC.to(world.device), batch.boxes_BKT4.to(world.device), batch.first)
-    learner.update(clips, still, 0, 0)
     began = time.perf_counter()
-    for step in range(UPDATES_TO_TIME):
-        outcome = learner.update(clips, still, step, step)
-    outcome.loss.item()
-    return (time.perf_counter() - began) / UPDATES_TO_TIME / count
+    learner.update(clips, stage, 0, 0).loss.item()
+    return time.perf_counter() - began

@@ -147,7 +147,8 @@ class Learner:
     def _accumulate(self, clips: Clips, mask: MaskParams, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Sum the gradients of all masks and micro-batches; equal shares make the sum that of one large batch."""
         masks_MBN = draw_masks(mask, self.grid, clips.boxes_BKT4, seed=self.seed, step=step, first=clips.first)
-        count, size = len(clips.frames_BTHWC), self.params.runtime.micro_batch or len(clips.frames_BTHWC)
+        count = len(clips.frames_BTHWC)
+        size = min(self.params.runtime.micro_batch or count, count)
         weight = size / count / len(masks_MBN)
         hidden = num_masked(mask, self.grid)
         loss, parts = torch.zeros((), device=self.world.device), dict[str, Tensor]()

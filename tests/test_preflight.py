@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from tiny_training import run_tiny, tiny_recipe, tiny_store
 
+from smile_synth.distributed import Place, World
 from smile_synth.errors import CheckpointError, ModelError, RecipeError, SmileSynthError, StoreError, TrainingError
-from smile_synth.preflight import check_disk
+from smile_synth.preflight import check_disk, prepare
 from smile_synth.recipe import parse_recipe
 from smile_synth.store import Store
 from smile_synth.trainer import pretrain
@@ -99,6 +101,12 @@ def test_trajectory_masks_without_objects_are_refused(
     monkeypatch.setattr(Store, "max_objects", property(lambda self: 0))
     with pytest.raises(TrainingError, match=r"hides trajectories .* holds no objects; use masks of kind tube"):
         run_tiny(store, tmp_path / "run", tiny_recipe())
+
+
+def test_batch_that_processes_cannot_share_is_refused(store: Store, tmp_path: Path) -> None:
+    world = World(Place(0, 3), torch.device("cpu"))
+    with pytest.raises(TrainingError, match="4 clips must be divisible by the 3 processes"):
+        prepare(tiny_recipe(), [store], tmp_path / "run", resume=False, world=world)
 
 
 def test_run_is_never_overwritten(store: Store, run_folder: Path) -> None:

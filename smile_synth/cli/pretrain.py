@@ -34,11 +34,11 @@ def pretrain(
 
     \b
     Examples:
-      smile-synth pretrain demo --data clips.zarr --out runs/first
-      smile-synth pretrain demo --data clips.zarr --out runs/first --resume
-      smile-synth pretrain smile-vit-b --data clips.zarr --out runs/b --dry-run
-      smile-synth pretrain smile-vit-b --data clips.zarr --out runs/b --resume --max-hours 0.9
-      torchrun --nproc-per-node 8 -m smile_synth pretrain smile-vit-b --data clips.zarr --out runs/b
+      smile-synth pretrain demo -d clips.zarr -o runs/first
+      smile-synth pretrain demo -d clips.zarr -o runs/first --resume
+      smile-synth pretrain smile-vit-b -d clips.zarr -o runs/b --dry-run
+      smile-synth pretrain smile-vit-b -d clips.zarr -o runs/b --max-hours 0.9
+      torchrun --nproc-per-node 8 -m smile_synth pretrain smile-vit-b ...
     """
     from smile_synth.recipe import load_recipe
     from smile_synth.store import Store
