@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import pathlib
 import pickle
+import re
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -22,7 +23,9 @@ from smile_synth.errors import WeightsError
 _NUMPY_SCALAR = np.float64(0).__reduce__()[0]
 _DATA_TYPES: list[Any] = [
     argparse.Namespace,
-    pathlib.PosixPath,
+    *(
+        (pathlib.PosixPath, name) for name in ("pathlib.PosixPath", "pathlib._local.PosixPath")
+    ),  # before 3.13, and in it
     np.dtype,
     *(type(np.dtype(kind)) for kind in ("bool", "int32", "int64", "float32", "float64")),
     _NUMPY_SCALAR,
@@ -56,7 +59,7 @@ def read_file(path: Path) -> Any:
             # Mapped, not read: a checkpoint's weights are a third of it, the rest is never touched.
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as problem:
-        raise WeightsError(_unsafe_message(path, problem)) from problem
+        raise WeightsError(_refusal(path, problem)) from problem
     except (OSError, RuntimeError, EOFError, SafetensorError, zipfile.BadZipFile, ValueError) as problem:
         raise WeightsError(f"cannot read the weights in {path}: {_first_line(problem)}") from problem
 
@@ -144,15 +147,15 @@ def _some(word: str, names: list[str]) -> str:
     return f"{len(names)} {word} ({', '.join(names[:3])}{', …' if len(names) > 3 else ''}); "
 
 
-def _unsafe_message(path: Path, problem: Exception) -> str:
-    text = str(problem)
-    if "Unsupported global" in text or "Unsupported class" in text:
-        name = text.split("GLOBAL ")[-1].split(" ")[0] if "GLOBAL " in text else "something unknown"
-        return (
-            f"{path} was not read: beside weights it holds {name}, and unpickling that could run code; "
-            "save the weights alone (as .safetensors) where you trust the file"
-        )
-    return f"cannot read the weights in {path}: {_first_line(problem)}"
+def _refusal(path: Path, problem: pickle.UnpicklingError) -> str:
+    """Say what was found instead of plain data, without torch's advice to read the file all the same."""
+    found = re.search(r"(?:GLOBAL |unsupported class )(\S+)", str(problem))
+    if found is None:
+        return f"cannot read the weights in {path}: it is damaged, or no file of weights"
+    return (
+        f"{path} was not read: beside weights it holds {found[1]}, and unpickling that could run code; "
+        "save the weights alone (as .safetensors) where you trust the file"
+    )
 
 
 def _first_line(problem: BaseException) -> str:

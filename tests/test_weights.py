@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -41,9 +42,23 @@ def test_code_in_a_pickle_does_not_run(tmp_path: Path) -> None:
 def test_code_in_a_bare_pickle_does_not_run(tmp_path: Path) -> None:
     path, trace = tmp_path / "evil.pkl", tmp_path / "was_run"
     path.write_bytes(pickle.dumps(Dangerous(trace), protocol=2))
-    with pytest.raises(WeightsError):
+    with pytest.raises(WeightsError, match="was not read"):
         read_file(path)
     assert not trace.exists()
+
+
+class Shell:
+    """Runs a command when it is unpickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, ("exit 3",)
+
+
+def test_the_refusal_names_what_was_found_and_gives_no_bad_advice(tmp_path: Path) -> None:
+    torch.save({"model": WEIGHTS, "args": Shell()}, tmp_path / "evil.pth")
+    with pytest.raises(WeightsError, match=r"beside weights it holds (posix|nt)\.system, and unpickling") as caught:
+        read_file(tmp_path / "evil.pth")
+    assert "weights_only" not in str(caught.value)
 
 
 def test_a_namespace_of_settings_is_read_as_data(tmp_path: Path) -> None:
@@ -78,6 +93,14 @@ def test_a_damaged_file_is_named(tmp_path: Path, name: str) -> None:
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(WeightsError, match=rf"cannot read the weights in .*{name}"):
         read_file(path)
+
+
+def test_a_file_of_something_else_is_named(tmp_path: Path) -> None:
+    (tmp_path / "notes.pth").write_text("not weights at all\n")
+    with pytest.raises(
+        WeightsError, match=r"cannot read the weights in .*notes.pth: it is damaged, or no file of weig"
+    ):
+        read_file(tmp_path / "notes.pth")
 
 
 def test_an_absent_file_and_one_without_weights_are_named(tmp_path: Path) -> None:
