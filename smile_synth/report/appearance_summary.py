@@ -19,7 +19,7 @@ from smile_synth.report.spectrum import NUM_RINGS, Rings
 from smile_synth.report.values import Values
 
 # Comparing every clip with every other takes memory with the square of their number.
-MAX_COMPARED_CLIPS = 4000
+MAX_COMPARED_CLIPS = 2000
 
 
 class AppearanceSummary:

@@ -6,18 +6,20 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-THUMBNAIL_SIDE = 8
+# Coarser pictures make fine patterns grey, and all fine patterns the same.
+THUMBNAIL_SIDE = 32
 DUPLICATE_LEVELS = 2.0
 
 
 def thumbnail(frames_THWC: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """Return the first and the last frame as a small picture each, in one row of grey levels.
+    """Return the first and the last frame as a small grey picture each, all in one row.
 
     Args:
         frames_THWC: uint8.
     """
     size = (THUMBNAIL_SIDE, THUMBNAIL_SIDE)
-    ends = [cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in (frames_THWC[0], frames_THWC[-1])]
+    greys = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (frames_THWC[0], frames_THWC[-1])]
+    ends = [cv2.resize(grey, size, interpolation=cv2.INTER_AREA) for grey in greys]
     return np.concatenate([end.astype(np.float32).ravel() for end in ends])
 
 

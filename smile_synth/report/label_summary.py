@@ -66,4 +66,5 @@ def _title(name: str) -> str:
 
 def _sentence(text: str) -> str:
     text = text.strip() or "The generator gives no description."
+    text = text[0].upper() + text[1:]
     return text if text.endswith(".") else f"{text}."

@@ -78,7 +78,9 @@ def histogram_plot(series: Sequence[tuple[str, Quantity]]) -> str:
             axes.stairs(share, edges, fill=i == 0, color=colour, alpha=0.75 if i == 0 else 1, label=name, linewidth=1.5)
         axes.set_xlim(edges[0], edges[-1])
         axes.set_ylim(bottom=0)
-        if edges[1] - edges[0] == 1:
+        if len(edges) == 2:
+            axes.set_xticks([(edges[0] + edges[1]) / 2])
+        elif edges[1] - edges[0] == 1:
             axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
         if len(shown) > 1:
             axes.legend(loc="upper right")
