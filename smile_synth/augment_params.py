@@ -7,6 +7,9 @@ from pydantic import Field, model_validator
 from smile_synth.params import StrictParams
 
 
+USUAL_ASPECTS = (3 / 4, 4 / 3)
+
+
 class AugmentParams(StrictParams):
     """What training changes of stored clips; nothing unless asked, because stores are rendered at training size."""
 
@@ -15,12 +18,12 @@ class AugmentParams(StrictParams):
         None, description="smallest and largest part of the clip's area that a random crop keeps; absent: no crop"
     )
     crop_aspect: tuple[float, float] = Field(
-        (3 / 4, 4 / 3), description="smallest and largest width over height of a crop; only with crop_area"
+        USUAL_ASPECTS, description="smallest and largest width over height of a crop; only with crop_area"
     )
 
     @model_validator(mode="after")
     def _check_ranges(self) -> AugmentParams:
-        if self.crop_area is None and "crop_aspect" in self.model_fields_set:
+        if self.crop_area is None and self.crop_aspect != USUAL_ASPECTS:
             raise ValueError("crop_aspect has no effect without crop_area")
         if self.crop_area is not None and not 0 < self.crop_area[0] <= self.crop_area[1] <= 1:
             raise ValueError(f"crop_area must be two numbers, 0 < smallest <= largest <= 1, got {self.crop_area}")
