@@ -184,7 +184,8 @@ def draw_masks(
     for mask in range(fresh, params.masks_per_clip):
         order = mask_noise(seed, step, first, count, grid, device, mask).clips_B.argsort()
         masks.append(masks[0][order])
-    return torch.stack(masks)
+    # One mask, the usual case, needs no copy.
+    return masks[0][None] if len(masks) == 1 else torch.stack(masks)
 
 
 def _draw_mask(
