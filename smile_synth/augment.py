@@ -13,6 +13,7 @@ from smile_synth.augment_params import AugmentParams
 from smile_synth.randomness import stream
 
 CROP_TRIES = 10
+CLIPS_AT_A_TIME = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,13 +95,23 @@ def augment(frames_BTHWC: torch.Tensor, boxes_BKT4: torch.Tensor, views: Views) 
 
 
 def _view_frames(frames_BTHWC: torch.Tensor, views: Views) -> torch.Tensor:
-    b, t, height, width, c = frames_BTHWC.shape
+    _, _, height, width, _ = frames_BTHWC.shape
     grid_BHW2 = _sampling_grid(views, height, width)
+    shown_BTHWC = torch.empty_like(frames_BTHWC)
+    # A few clips at a time: sampling needs them in float32, four times their size.
+    for start in range(0, len(frames_BTHWC), CLIPS_AT_A_TIME):
+        part = slice(start, start + CLIPS_AT_A_TIME)
+        shown_BTHWC[part] = _view_some(frames_BTHWC[part], grid_BHW2[part])
+    return shown_BTHWC
+
+
+def _view_some(frames_BTHWC: torch.Tensor, grid_BHW2: torch.Tensor) -> torch.Tensor:
+    b, t, height, width, c = frames_BTHWC.shape
     # All frames of a clip share one view: they become the channels of one picture.
     pictures = frames_BTHWC.permute(0, 1, 4, 2, 3).reshape(b, t * c, height, width).float()
     shown = F.grid_sample(pictures, grid_BHW2, mode="bilinear", padding_mode="border", align_corners=False)
     shown = shown.round_().clamp_(0, 255).to(torch.uint8)
-    return shown.reshape(b, t, c, height, width).permute(0, 1, 3, 4, 2).contiguous()
+    return shown.reshape(b, t, c, height, width).permute(0, 1, 3, 4, 2)
 
 
 def _sampling_grid(views: Views, height: int, width: int) -> torch.Tensor:

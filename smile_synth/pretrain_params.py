@@ -6,6 +6,7 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
+from smile_synth.loading_params import LoadingParams
 from smile_synth.params import StrictParams
 
 StudentSize = Literal["tiny", "small", "base", "large", "huge"]
@@ -334,6 +335,8 @@ class PretrainParams(StrictParams):
     """Several stages, one after the other; then ``epochs``, ``max_steps`` and ``mask`` stand in each of them."""
     optimizer: OptimizerParams = OptimizerParams()
     """AdamW and its learning rate, for stages that bring none of their own."""
+    loading: LoadingParams = LoadingParams()
+    """How stores are mixed and read, and what is changed of their clips."""
     ema_decay: float | None = Field(default=None, gt=0, lt=1)
     """Keep a moving average of the weights with this decay per update; absent: none."""
     runtime: RuntimeParams = RuntimeParams()

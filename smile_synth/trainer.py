@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import torch
 
+from smile_synth.augment import Views, augment, sample_views
 from smile_synth.cpu_memory import keep_freed_memory
 from smile_synth.distributed import World, join_world
 from smile_synth.errors import SmileSynthError, TrainingError
@@ -215,12 +216,16 @@ class Trainer:
 
     def _open_loader(self, number: int, stage: Stage) -> Loader:
         seed = int(random_stream(self.job.recipe.seed, "loader", number).integers(2**31))
+        loading = self.job.params.loading
         loader = Loader(
             self.job.stores,
             batch_size=stage.clips_per_batch,
             seed=seed,
             rank=self.world.rank,
             world_size=self.world.size,
+            weights=loading.weights,
+            on_error=loading.on_error,
+            prefetch=loading.prefetch_batches,
             pin=self.world.device.type == "cuda",
         )
         if self.progress.position is not None:
@@ -243,7 +248,21 @@ class Trainer:
         device = self.world.device
         frames = batch.frames_BTHWC.to(device, non_blocking=True)
         boxes = batch.boxes_BKT4.to(device, non_blocking=True)
+        if self.job.params.loading.augment.changes_anything:
+            frames, boxes = augment(frames, boxes, self._views(batch).to(device))
         return Clips(frames, boxes, first=batch.first)
+
+    def _views(self, batch: Batch) -> Views:
+        _, _, height, width, _ = batch.frames_BTHWC.shape
+        return sample_views(
+            self.job.params.loading.augment,
+            height=height,
+            width=width,
+            seed=self.job.recipe.seed,
+            step=self.progress.step,
+            first=batch.first,
+            count=len(batch.frames_BTHWC),
+        )
 
     def _after_update(self, stage: Stage, stage_step: int, clips: Clips) -> None:
         """Measure, show and save where it is time to."""
