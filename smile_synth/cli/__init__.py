@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -30,6 +31,7 @@ COMMANDS = (
 )
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141
 
 
 class OneLineErrors(TyperGroup):
@@ -45,6 +47,10 @@ class OneLineErrors(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
+        except BrokenPipeError:
+            # The reader of a pipe has seen enough (`... | head`); nothing more may be written to it at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(EXIT_BROKEN_PIPE) from None
         except (SmileSynthError, OSError) as error:
             if self._debug:
                 raise
@@ -82,8 +88,7 @@ def _root(
 
 
 for _name in COMMANDS:
-    if importlib.util.find_spec(f"smile_synth.cli.{_name}"):
-        importlib.import_module(f"smile_synth.cli.{_name}").register(app)
+    importlib.import_module(f"smile_synth.cli.{_name}").register(app)
 
 
 def main() -> None:
