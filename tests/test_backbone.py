@@ -186,7 +186,7 @@ def test_a_missing_file_of_weights_is_named(tmp_path: Path) -> None:
 
 
 def test_weights_that_cannot_be_downloaded_say_how_to_get_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("smile_synth.backbone._is_reachable", lambda url: False)
+    monkeypatch.setattr("smile_synth.downloads._is_reachable", lambda url: False)
     params = TeacherParams(library="timm", model="vit_tiny_patch16_224", pretrained="augreg_in21k")
     with pytest.raises(WeightsError, match=r"on this machine, and nothing was downloaded: fetch them .*weights_file"):
         build_teacher(params, GRID)
@@ -213,3 +213,9 @@ def test_classifiers_and_absent_counters_in_a_timm_file_do_not_matter(tmp_path: 
     params = TeacherParams(library="timm", model="resnet18", weights_file="resnet.safetensors")
     teacher = build_teacher(params, GRID, folder=tmp_path)
     assert torch.equal(teacher.backbone.get_parameter("model.conv1.weight"), weights["conv1.weight"])
+
+
+def test_a_model_of_one_size_refuses_another() -> None:
+    params = TeacherParams(library="timm", model="mixer_s32_224", pretrained="random", image_size=64)
+    with pytest.raises(WeightsError, match="MlpMixer takes frames of one size only"):
+        build_teacher(params, GRID)
