@@ -124,7 +124,7 @@ def test_kernel_gives_the_bytes_of_the_reference_under_a_camera(scene: Scene) ->
 
 @pytest.mark.slow
 @given(st.one_of(scenes(), scenes(with_camera=True)))
-@settings(max_examples=5000, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=3000, deadline=None, suppress_health_check=list(HealthCheck))
 def test_kernel_gives_the_bytes_of_the_reference_on_thousands_of_scenes(scene: Scene) -> None:
     assert_same(render(scene), render_reference(scene))
 

@@ -39,7 +39,8 @@ def _filtered(texture_HWC: npt.NDArray[np.uint8], num_rows: int, num_columns: in
     colour = texture_HWC[..., :3].astype(np.int64)
     alpha = texture_HWC[..., 3:].astype(np.int64) if texture_HWC.shape[2] == 4 else np.full_like(colour[..., :1], 255)
     premultiplied = np.concatenate([colour * alpha, 255 * alpha], axis=2)
-    sums = np.einsum("ih,hwc,jw->ijc", _overlaps(num_rows, height), premultiplied, _overlaps(num_columns, width))
+    rows = np.tensordot(_overlaps(num_rows, height), premultiplied, axes=(1, 0))
+    sums = np.tensordot(rows, _overlaps(num_columns, width), axes=(1, 1)).transpose(0, 2, 1)
     divisor = 255 * height * width
     return np.asarray((sums + divisor // 2) // divisor, np.int64)
 
