@@ -86,10 +86,24 @@ def test_views_of_a_clip_are_averaged() -> None:
 def test_held_out_splits_every_class_and_never_a_group(counts: list[int], views: int, share: float, seed: int) -> None:
     labels = np.repeat(np.repeat(np.arange(len(counts)), counts), views)
     groups = np.repeat(np.arange(sum(counts)), views)
-    is_held = held_out(labels, groups, share=share, rng=np.random.default_rng(seed))
+    examples = Examples(np.zeros((len(labels), 1), np.float32), labels, groups)
+    is_held = held_out(examples, share=share, rng=np.random.default_rng(seed))
     assert set(groups[is_held]).isdisjoint(groups[~is_held])
     for label in range(len(counts)):
         assert 0 < is_held[labels == label].mean() < 1
+
+
+def test_whole_scenes_are_held_out_where_every_class_keeps_examples() -> None:
+    scenes = np.repeat([5, 7, 9], 20)
+    labels = np.tile([0, 1], 30)
+    examples = Examples(np.zeros((60, 1), np.float32), labels, np.arange(60), scenes)
+    is_held = held_out(examples, share=0.2, rng=np.random.default_rng(0))
+    assert is_held.sum() == 20
+    assert len(np.unique(scenes[is_held])) == 1
+    one_class_a_scene = Examples(examples.features, (scenes == 5).astype(np.int64), examples.groups, scenes)
+    is_held = held_out(one_class_a_scene, share=0.2, rng=np.random.default_rng(0))
+    assert is_held.sum() == 12
+    assert set(one_class_a_scene.labels[is_held]) == {0, 1}
 
 
 def test_more_neighbours_than_examples_is_an_error_that_says_what_to_change() -> None:

@@ -27,6 +27,10 @@ class Clips:
     def groups(self) -> npt.NDArray[np.int64]:
         return np.arange(10)
 
+    @property
+    def scenes(self) -> None:
+        return None
+
     def batches(self, first: int, batch_size: int) -> Iterator[npt.NDArray[np.uint8]]:
         for start in range(first, 10, batch_size):
             numbers = np.arange(start, min(start + batch_size, 10), dtype=np.uint8)

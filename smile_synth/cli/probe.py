@@ -52,12 +52,14 @@ def probe(
         --set probe.questions.0.videos.test=VIDEOS/test
     """
     from smile_synth.cores import num_cores
+    from smile_synth.cpu_memory import keep_freed_memory
     from smile_synth.distributed import pick_device
     from smile_synth.probe.evaluation import ProbePlace, probe_features
     from smile_synth.probe.files import write_results
     from smile_synth.probe.subject import extractors_of, open_subject, pretraining_assets
     from smile_synth.store import Store
 
+    keep_freed_memory()
     where = pick_device(device)
     chosen = choose_recipe(recipe, model, set_ or [])
     params = chosen.section("probe")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -76,9 +75,9 @@ def fit_attentive(
     """
     decays, chosen, validation = params.weight_decays, params.weight_decays[0], float("nan")
     if len(decays) > 1:
-        is_held_out = held_out(train.labels, train.groups, share=share, rng=rng)
+        is_held_out = held_out(train, share=share, rng=rng)
         rows, held_rows = np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)
-        choose_part = replace(train, features=held_rows, labels=train.labels[held_rows], groups=train.groups[held_rows])
+        choose_part = Examples(held_rows, train.labels[held_rows], train.groups[held_rows])
         answers = []
         for decay in decays:
             model = _train(train, rows, params, decay, rng, device, advance)

@@ -29,20 +29,23 @@ class Examples:
         features: float32 (examples, D), or tokens (examples, N, D) for attentive pooling.
         labels: int64 (examples,), 0 to classes - 1, every class present in a training part.
         groups: int64 (examples,); views of one clip share a number and never stand on two sides of a split.
+        scenes: int64 (examples,), the photograph behind each example; None where that is not known.
     """
 
     features: npt.NDArray[Any]
     labels: npt.NDArray[np.int64]
     groups: npt.NDArray[np.int64]
+    scenes: npt.NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         lengths = {len(self.features), len(self.labels), len(self.groups)}
-        if len(lengths) != 1:
-            raise ProbeError(f"features, labels and groups must be equally many, got {sorted(lengths)}")
+        if len(lengths) != 1 or (self.scenes is not None and len(self.scenes) not in lengths):
+            raise ProbeError(f"features, labels, groups and scenes must be equally many, got {sorted(lengths)}")
 
     def part(self, is_in: npt.NDArray[np.bool_]) -> Examples:
         """Return the examples where ``is_in`` is true."""
-        return Examples(self.features[is_in], self.labels[is_in], self.groups[is_in])
+        scenes = None if self.scenes is None else self.scenes[is_in]
+        return Examples(self.features[is_in], self.labels[is_in], self.groups[is_in], scenes)
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ def fit_linear(train: Examples, params: LinearParams, *, share: float, rng: np.r
         share: share of the training groups held out to choose the strength; then all are fitted again.
         rng: draws the held-out groups.
     """
-    is_held_out = held_out(train.labels, train.groups, share=share, rng=rng)
+    is_held_out = held_out(train, share=share, rng=rng)
     fit_part, choose_part = train.part(~is_held_out), train.part(is_held_out)
     answers = [
         _logistic(fit_part, strength, params.max_iterations)(choose_part.features) for strength in params.strengths
@@ -133,23 +136,32 @@ def _spread(probabilities: Probabilities, classes: npt.NDArray[np.int64], num_cl
     return wide
 
 
-def held_out(
-    labels: npt.NDArray[np.int64], groups: npt.NDArray[np.int64], *, share: float, rng: np.random.Generator
-) -> npt.NDArray[np.bool_]:
-    """Return which examples are held out: a share of the groups of every class, at least one and not all of them.
+def held_out(examples: Examples, *, share: float, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
+    """Return which examples are held out to choose regularisation on.
+
+    Whole scenes are held out where they are known: what is chosen must hold for photographs that were not seen, as
+    those of the test part are. Where that would leave a class out, and elsewhere, a share of every class's groups is.
 
     Args:
-        labels, groups: as in ``Examples``; all examples of a group have the same label.
-        share: 0 to 1.
-        rng: draws the groups.
+        examples: all examples of a group have the same label.
+        share: 0 to 1; at least one scene, or group of each class, is held out, and not all of them.
+        rng: draws scenes or groups.
     """
-    unique_groups, first = np.unique(groups, return_index=True)
-    group_labels = labels[first]
-    chosen: list[npt.NDArray[np.int64]] = []
-    for label in np.unique(group_labels):
-        members = rng.permutation(unique_groups[group_labels == label])
-        chosen.append(members[: min(max(1, round(share * len(members))), len(members) - 1)])
-    return np.isin(groups, np.concatenate(chosen))
+    if examples.scenes is not None and len(np.unique(examples.scenes)) > 1:
+        is_held_out = np.isin(examples.scenes, _some(np.unique(examples.scenes), share, rng))
+        parts = (examples.labels[is_held_out], examples.labels[~is_held_out])
+        if all(len(np.unique(part)) == len(np.unique(examples.labels)) for part in parts):
+            return is_held_out
+    unique_groups, first = np.unique(examples.groups, return_index=True)
+    labels = examples.labels[first]
+    chosen = [_some(unique_groups[labels == label], share, rng) for label in np.unique(labels)]
+    return np.isin(examples.groups, np.concatenate(chosen))
+
+
+def _some(members: npt.NDArray[np.int64], share: float, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    count = min(max(1, round(share * len(members))), len(members) - 1)
+    some: npt.NDArray[np.int64] = rng.permutation(members)[:count]
+    return some
 
 
 def group_means(probabilities: Probabilities, groups: npt.NDArray[np.int64]) -> Probabilities:

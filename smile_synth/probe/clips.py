@@ -39,6 +39,10 @@ class Clips(Protocol):
     def groups(self) -> npt.NDArray[np.int64]:
         """int64 (examples,): the number of the clip or video that each example is a view of."""
 
+    @property
+    def scenes(self) -> npt.NDArray[np.int64] | None:
+        """int64 (examples,): the photograph behind each example; None where that is not known."""
+
     def batches(self, first: int, batch_size: int) -> Iterator[npt.NDArray[np.uint8]]:
         """Yield uint8 (B, T, H, W, 3) from example ``first`` to the end, ``batch_size`` at a time."""
 
@@ -70,6 +74,11 @@ class StoreClips:
     def groups(self) -> npt.NDArray[np.int64]:
         """Every clip is a group of its own."""
         return np.arange(self.store.num_clips)
+
+    @property
+    def scenes(self) -> npt.NDArray[np.int64]:
+        """The asset row of each clip's background."""
+        return self.store.column("background").astype(np.int64)
 
     def batches(self, first: int, batch_size: int) -> Iterator[npt.NDArray[np.uint8]]:
         """Yield uint8 (B, T, H, W, 3) from clip ``first`` to the end, ``batch_size`` at a time."""

@@ -258,10 +258,12 @@ def _ask(
 def examples(clips: Clips, answers: Answers, table: FeatureTable, classifier: ClassifierName) -> Examples:
     """Return the examples that a question fits: pooled features, or tokens for attentive pooling."""
     features = table.tokens if classifier == "attentive" else table.pooled
-    labels = answers.labels[clips.groups]
-    if (labels >= 0).all():
-        return Examples(features, labels, clips.groups)
-    return Examples(features[labels >= 0], labels[labels >= 0], clips.groups[labels >= 0])
+    labels, scenes = answers.labels[clips.groups], clips.scenes
+    fits = labels >= 0
+    if fits.all():
+        # Tokens stay on disk.
+        return Examples(features, labels, clips.groups, scenes)
+    return Examples(features, labels, clips.groups, scenes).part(fits)
 
 
 def _fit(

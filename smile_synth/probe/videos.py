@@ -126,6 +126,11 @@ class VideoClips:
         return np.repeat(np.arange(len(self.videos)), self.views)
 
     @property
+    def scenes(self) -> None:
+        """Nobody says which videos were filmed in one place."""
+        return None
+
+    @property
     def digest(self) -> str:
         """Digest of the files' names, sizes and times of change, and of how they are looked at."""
         files = [(str(video.path.resolve()), *_stamp(video.path)) for video in self.videos]
