@@ -37,6 +37,14 @@ def test_front_matter_says_what_the_hub_asks(store):
     assert values["task_categories"] == ["video-classification"]
 
 
+def test_front_matter_is_read_by_the_hub_library(store):
+    hub = pytest.importorskip("huggingface_hub")
+    card = hub.DatasetCard(build_card(store, CardParams(name="My clips"), None))
+    assert card.data.pretty_name == "My clips"
+    assert card.data.license == "other"
+    assert "# My-clips" in card.text
+
+
 def test_card_holds_recipe_labels_licences_and_figures(store):
     card = build_card(store, CardParams(name="My clips"), tiny_report(store))
     assert "# My-clips" in card

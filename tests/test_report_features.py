@@ -75,8 +75,14 @@ def test_unknown_feature_model_says_what_is_allowed(text):
     if text.startswith("open_clip"):
         assert parse_model(text).weights_file == "a.pt@b"
         return
-    with pytest.raises(ReportError, match="efficientnet_lite0, open_clip:MODEL"):
+    with pytest.raises(ReportError, match="must be none, efficientnet_lite0"):
         parse_model(text)
+
+
+def test_any_model_of_timm_can_be_asked_for():
+    model = build_model(parse_model("timm:resnet18@random"), height=64, width=64)
+    assert model.name == "resnet18 (timm, random)"
+    assert model.tokens(np.zeros((3, 64, 64, 3), np.uint8)).shape == (3, 16, 512)
 
 
 def test_no_feature_model_can_be_asked_for():

@@ -114,6 +114,7 @@ class Overview(Part):
     bytes_on_disk: int = Field(description="size of the store in bytes, all files")
     seed: int = Field(description="seed of the data set")
     generators: list[str] = Field(description="families that its clips can come from")
+    digest: str = Field(description="SHA-256 that stands for every byte of the store")
     versions: dict[str, str] = Field(description="what wrote the store")
     recipe: dict[str, Any] = Field(description="the whole resolved recipe")
 

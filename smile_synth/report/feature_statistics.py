@@ -21,6 +21,8 @@ Floats = npt.NDArray[np.float64]
 
 DEFAULT_MODEL = "efficientnet_lite0"
 NO_MODEL = "none"
+# Behind the @ stands a file, or the word for a model that was never trained.
+WEIGHTS = {"random": "pretrained"}
 PATCH_PX = 16
 RIDGE = 1e-6
 # Fewer vectors than this many times their width, and the covariance says more of the sample than of the data.
@@ -147,8 +149,8 @@ def parse_model(text: str) -> TeacherParams | None:
     """Return what ``--feature-model`` asks for.
 
     Args:
-        text: ``efficientnet_lite0``, ``open_clip:MODEL``, ``timm:MODEL``, either with ``@WEIGHTS`` behind it for a
-            file; or ``none``.
+        text: ``efficientnet_lite0``, ``open_clip:MODEL``, ``timm:MODEL``, either with ``@FILE`` behind it for
+            weights on disk or ``@random`` for none; or ``none``.
 
     Raises:
         ReportError: it is none of these.
@@ -159,7 +161,7 @@ def parse_model(text: str) -> TeacherParams | None:
     library, _, model = rest.partition(":")
     try:
         return TeacherParams.model_validate(
-            {"library": library, "model": model or None, "weights_file": weights or None}
+            {"library": library, "model": model or None, WEIGHTS.get(weights, "weights_file"): weights or None}
         )
     except ValueError as error:
         raise ReportError(_bad_model(text, error)) from None
@@ -226,6 +228,6 @@ def _bad_model(text: str, error: ValueError) -> str:
 
     reason = first_problem(error, TeacherParams, where="it") if isinstance(error, ValidationError) else str(error)
     return (
-        f"--feature-model must be efficientnet_lite0, open_clip:MODEL, timm:MODEL (with @FILE for weights on disk) "
-        f"or none, got {text!r}: {reason}"
+        f"--feature-model must be none, efficientnet_lite0, open_clip:MODEL or timm:MODEL (with @FILE for weights on "
+        f"disk, @random for a model never trained), got {text!r}: {reason}"
     )

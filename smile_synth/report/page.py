@@ -144,6 +144,7 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
     yield "On disk", f"{format_size(o.bytes_on_disk)}, {format_size(o.bytes_on_disk / o.clips)} a clip"
     yield "Generators", ", ".join(o.generators)
     yield "Seed", str(o.seed)
+    yield "Digest", o.digest
     yield "Written by", ", ".join(f"{name} {version}" for name, version in o.versions.items())
     for kind in report.assets:
         yield f"Licences of {kind.kind}s", ", ".join(f"{e.name} ({e.count})" for e in kind.licences.counts)

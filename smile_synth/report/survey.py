@@ -163,6 +163,7 @@ def _overview(store: Store, sampled_clips: int, sample_seed: int) -> Overview:
         bytes_on_disk=store_nbytes(store.path),
         seed=store.seed,
         generators=list(store.generators),
+        digest=store.digest,
         versions=dict(store.attributes["versions"]),
         recipe=store.recipe,
     )
