@@ -13,9 +13,11 @@ from conftest import CommandLine
 from test_probe_videos import brightening
 
 from smile_synth.checkpoint import write_atomically
+from smile_synth.dataset import CanvasParams
 from smile_synth.encoder import FrozenEncoder
 from smile_synth.errors import ProbeError
 from smile_synth.grid import TokenGrid
+from smile_synth.interop import export, read_student
 from smile_synth.model.student import StudentShape, build_student
 from smile_synth.pretrain_params import StudentParams
 from smile_synth.probe.evaluation import ProbePlace, probe_features
@@ -23,12 +25,13 @@ from smile_synth.probe.files import write_results
 from smile_synth.probe.params import ProbeParams
 from smile_synth.probe.results import ProbeResults
 from smile_synth.probe.student_probe import StudentProbe
-from smile_synth.probe.subject import Subject, extractors_of, open_subject, pretraining_assets
+from smile_synth.probe.subject import Subject, extractors_of, open_subject, pretraining_assets, trained_extractor
 from smile_synth.recipe import load_recipe
 from smile_synth.scene import Canvas
 
 STUDENT = StudentParams(width=16, depth=1, heads=2, decoder_width=16, decoder_depth=1, decoder_heads=2)
 GRID = TokenGrid.of(Canvas(32, 32, 4), tubelet_size=2, patch_size=16)
+CANVAS = CanvasParams(height=32, width=32, frames=4)
 SMALL = ("probe.train_clips=128", "probe.test_clips=64", "probe.min_clips_per_class=2")
 MOTION = "motion: {path: linear, key_frames: {inner: [1.0], easing: {accelerating: 1}}}"
 
@@ -203,6 +206,18 @@ def test_a_run_without_a_checkpoint_and_a_missing_path_are_refused(tmp_path: Pat
         open_subject(run, torch.device("cpu"))
     with pytest.raises(ProbeError, match="there is nothing at"):
         open_subject(tmp_path / "nowhere", torch.device("cpu"))
+
+
+@pytest.mark.parametrize("form", ["videomae", "huggingface", "safetensors"])
+def test_exports_are_probed_like_the_run_and_leave_results_beside_them(run: Path, tmp_path: Path, form: Any) -> None:
+    path = tmp_path / {"videomae": "a.pth", "huggingface": "folder", "safetensors": "a.safetensors"}[form]
+    export(read_student(run), path, form)
+    subjects = [open_subject(place, torch.device("cpu"), canvas=CANVAS, heads=2) for place in (run, path)]
+    frames = np.random.default_rng(0).integers(0, 256, (2, 4, 32, 32, 3), np.uint8)
+    pooled = [trained_extractor(s.encoder, s.device)(frames).pooled_BD for s in subjects]
+    torch.testing.assert_close(*pooled, atol=1e-5, rtol=1e-4)
+    assert (subjects[0].out, subjects[1].out) == (run / "probe", tmp_path / f"{path.name}-probe")
+    assert "is not known here" in pretraining_assets(subjects[1], [])[1]
 
 
 def test_clips_of_another_size_make_another_grid(run: Path) -> None:
