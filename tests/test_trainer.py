@@ -227,10 +227,10 @@ def test_signal_saves_and_exits_with_the_command_to_resume(store: Store, tmp_pat
 @pytest.mark.slow
 def test_run_killed_at_random_moments_ends_as_if_it_never_was(store: Store, tmp_path: Path) -> None:
     recipe, out = tmp_path / "long.yaml", tmp_path / "killed"
-    checked = tiny_recipe(max_steps=300, checkpoint={"every_steps": 7, "milestone_every_steps": 21})
+    checked = tiny_recipe(max_steps=200, checkpoint={"every_steps": 7, "milestone_every_steps": 21})
     recipe.write_text(checked.to_yaml())
     rng = np.random.default_rng(0)
-    for wanted in (5, 60, 130):
+    for wanted in (5, 40, 90):
         process = _start(store, out, recipe, "--resume")
         wait_for_rows(out, wanted)
         time.sleep(rng.uniform(0, 0.1))
