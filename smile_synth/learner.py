@@ -241,9 +241,11 @@ class Learner:
         self.student.eval()
         video, hidden = normalise(clips.frames_BTHWC, dtype=self.precision), num_masked(mask, self.grid)
         targets = self.objective.targets(clips.frames_BTHWC)
+        # A few clips are not worth compiling for; sharded weights come together only in the wrapped call.
+        forward = self._forward if isinstance(self._forward, FSDPModule) else self.student.forward
         with self.autocast():
             tokens = self.student.encode(video, is_masked_BN, hidden)
-            prediction = self._forward(video, is_masked_BN, hidden)
+            prediction = forward(video, is_masked_BN, hidden)
         return Look(clips.frames_BTHWC, is_masked_BN, tokens, prediction, targets)
 
 

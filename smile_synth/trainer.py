@@ -98,6 +98,8 @@ def pretrain(
         if world.device.type == "cpu":
             keep_freed_memory()
         job = prepare(recipe, stores, out, resume=resume, world=world)
+        # The first process makes files that the others' checks must not find.
+        world.barrier()
         return Trainer(job, stop, view if world.is_first else None).run()
 
 

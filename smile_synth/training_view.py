@@ -34,6 +34,8 @@ class TrainingView:
         live = stream is not None and stream.isatty()
         self._live = Live(console=Console(file=stream), refresh_per_second=4, transient=True) if live else None
         self._last_line_s = 0.0
+        # Features are looked at less often; the table shows the last look.
+        self._known: dict[str, Any] = {}
 
     def __enter__(self) -> TrainingView:
         if self._live is not None:
@@ -61,7 +63,8 @@ class TrainingView:
         line = self._line(row, seconds_left)
         self._to_log(line)
         if self._live is not None:
-            self._live.update(self._table(row, seconds_left))
+            self._known |= row
+            self._live.update(self._table(self._known, seconds_left))
         elif time.monotonic() - self._last_line_s >= SECONDS_BETWEEN_LINES:
             self._last_line_s = time.monotonic()
             self._to_stream(line)
