@@ -11,7 +11,7 @@ import typer
 if TYPE_CHECKING:
     from smile_synth.recipe import Recipe
 
-DEFAULT_RECIPE = "probe-motion"
+DEFAULT_RECIPE, FULL_RECIPE = "probe-motion", "probe-full"
 
 
 def register(app: typer.Typer) -> None:
@@ -80,7 +80,14 @@ def probe(
     files = write_results(results, folder)
     typer.echo(results.table())
     typer.echo(f"\nTable {files[0]}, figures {files[1]}, confusion matrices {folder}/confusion-*.png")
-    typer.echo(f"Ask more: {shlex.join(['smile-synth', 'probe', str(model), '--recipe', 'probe-full'])}")
+    typer.echo(f"Go on with: {shlex.join(_next_command(model, recipe))}")
+
+
+def _next_command(model: Path, recipe: str | None) -> list[str]:
+    """Return the command that asks more, or that takes the model elsewhere once all was asked."""
+    if recipe == FULL_RECIPE:
+        return ["smile-synth", "export", str(model), "--format", "safetensors"]
+    return ["smile-synth", "probe", str(model), "--recipe", FULL_RECIPE]
 
 
 def choose_recipe(name: str | None, model: Path, overrides: list[str]) -> Recipe:

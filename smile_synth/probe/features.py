@@ -200,6 +200,8 @@ def _fill(
         for extractor in extractors:
             stack.callback(tables[extractor.name].save)
         bar = stack.enter_context(track(len(clips.groups) - first, f"features of {clips.name}", "clips", shown_on))
+        if first:
+            bar.note(f"going on after {first} of {len(clips.groups)}")
         for start, frames_BTHWC in _numbered(clips.batches(first, batch_size), first):
             for extractor in extractors:
                 table = tables[extractor.name]

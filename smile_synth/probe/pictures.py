@@ -24,7 +24,7 @@ def draw_confusions(question: QuestionResult, classifier: str, path: Path) -> No
     """
     readings = [reading for reading in question.readings if reading.classifier == classifier]
     side = max(2.6, INCHES_PER_CLASS * min(len(question.classes), 24))
-    figure = Figure(figsize=(1.4 + (side + 0.7) * len(readings), side + 2.0), layout="constrained")
+    figure = Figure(figsize=(1.4 + (side + 0.7) * len(readings), side + 3.0), layout="constrained")
     axes = figure.subplots(1, len(readings), squeeze=False, sharey=True)[0]
     for place, (axis, reading) in enumerate(zip(axes, readings, strict=True)):
         _draw(axis, question, reading, is_first=place == 0)
