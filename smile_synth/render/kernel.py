@@ -377,8 +377,10 @@ def draw_layer(frames_THB: Bytes, texture_THWC: Bytes, pose_T6: Floats, opacity_
         zoom_y, zoom_x = height / num_rows, width / num_columns
         texels, made_of = np.empty((0, 0), np.uint64), -1
         for t in range(len(octave_T)):
+            if octave_T[t] != level:
+                continue
             step = texture_step(pose_T6[t], zoom_y, zoom_x)
-            if octave_T[t] != level or not step[0]:
+            if not step[0]:
                 continue
             source = min(t, texture_THWC.shape[0] - 1)
             if source != made_of:
