@@ -158,7 +158,8 @@ def test_quantity_without_values_is_still_drawn():
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(0, "0"), (1234.4, "1 234"), (0.12345, "0.123"), (-3, "−3"), (1e-5, "1.00e−05"), (99.96, "100")]
+    ("value", "text"),
+    [(0, "0"), (1234.4, "1\u202f234"), (0.12345, "0.123"), (-3, "−3"), (1e-5, "1.00e−05"), (99.96, "100")],
 )
 def test_numbers_read_well(value, text):
     assert number(value) == text

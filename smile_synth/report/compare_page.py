@@ -18,6 +18,8 @@ from smile_synth.store import Store
 STILLS_EACH = 8
 STILL_SIDE_PX = 128
 MAX_SERIES = 4
+NOTABLE = 0.1
+NAMED = 5
 
 
 def write_comparison(comparison: Comparison, stores: Sequence[Store], files: ReportFiles) -> None:
@@ -37,6 +39,7 @@ def write_comparison(comparison: Comparison, stores: Sequence[Store], files: Rep
         comparison=comparison,
         version=comparison.reports[0].smile_synth_version,
         sheets=list(zip(comparison.names, comparison.verdicts, shown, strict=True)),
+        summary=_summary(comparison),
         sections=list(_sections(comparison)),
         style=Markup(page_text("page.css")),
     )
@@ -48,6 +51,16 @@ def _stills(store: Store, clips: Sequence[int]) -> list[Still]:
     middle = store.canvas.num_frames // 2
     few = clips[:: max(1, len(clips) // STILLS_EACH)][:STILLS_EACH]
     return [Still(clip, still(store.read_frames([clip])[0, middle], max_side_px=STILL_SIDE_PX)) for clip in few]
+
+
+def _summary(comparison: Comparison) -> str:
+    """Return in a sentence what differs most."""
+    largest = [entry for entry in comparison.quantities if entry.difference > NOTABLE][:NAMED]
+    if not largest:
+        return "No distribution differs notably."
+    titles = [next(q.title for q in entry.distributions if q is not None).lower() for entry in largest]
+    named = [f"{title} ({entry.difference:.2f})" for title, entry in zip(titles, largest, strict=True)]
+    return f"What differs most, with distances from 0 to 1: {', '.join(named)}."
 
 
 def _sections(comparison: Comparison) -> Iterator[Section]:
@@ -63,10 +76,11 @@ def _sections(comparison: Comparison) -> Iterator[Section]:
             [name, *(_or_dash(value) for value in row)]
             for name, row in zip(names, comparison.frechet_distances, strict=True)
         ]
-        tables.append((f"Fréchet distances in {model}; smaller is nearer", ["", *names], distances))
-    yield Section(
-        "figures", "Figures", "One number for each data set, the largest relative differences first.", tables=tables
-    )
+        tables.append(
+            (f"Fréchet distances in {model}; smaller is nearer, few frames make them larger", ["", *names], distances)
+        )
+    intro = "One number for each data set, the largest relative differences first. A dash: none, or too few frames."
+    yield Section("figures", "Figures", intro, tables=tables)
     plates = [_plate(names, compared) for compared in comparison.quantities]
     intro = (
         "The most different first, by the Kolmogorov-Smirnov distance: the largest gap between two distribution "

@@ -17,6 +17,7 @@ from smile_synth.report.appearance_statistics import COLOUR_LIMIT
 from smile_synth.report.content import Extreme, Features, Natural, Quantity, Report, Training
 from smile_synth.report.pictures import Film
 from smile_synth.report.sentences import counts_sentence, number, quantity_sentence
+from smile_synth.report.verdict import CHECKS
 from smile_synth.store.summary import format_size
 
 MAX_NBYTES = 10_000_000
@@ -101,6 +102,7 @@ def build_page(report: Report, pictures: PagePictures) -> str:
         pictures=pictures,
         facts=list(_facts(report)),
         sections=list(_sections(report, pictures)),
+        num_checks=len(CHECKS),
         recipe=yaml.safe_dump(report.overview.recipe, sort_keys=False, allow_unicode=True),
         style=Markup(page_text("page.css")),
         script=Markup(page_text("page.js")),
@@ -137,8 +139,8 @@ def page_text(name: str) -> str:
 
 def _facts(report: Report) -> Iterator[tuple[str, str]]:
     o = report.overview
-    yield "Clips", f"{o.clips:,}".replace(",", " ")
-    yield "Looked at", f"{o.sampled_clips} clips" + ("" if o.sampled_clips < o.clips else " (all)")
+    yield "Clips", number(o.clips)
+    yield "Looked at", f"{number(o.sampled_clips)} clips" + ("" if o.sampled_clips < o.clips else " (all)")
     yield "A clip", f"{o.frames} frames of {o.height} x {o.width} px"
     yield "Objects a clip", f"up to {o.max_objects}"
     yield "On disk", f"{format_size(o.bytes_on_disk)}, {format_size(o.bytes_on_disk / o.clips)} a clip"

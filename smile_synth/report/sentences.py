@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from smile_synth.report.content import Counts, Quantity
 
+# Groups digits, and does not break over lines.
+NARROW_SPACE = "\u202f"
+
 
 def number(value: float) -> str:
     """Return a number with three significant digits, without an exponent where people would not write one."""
     if value == 0 or 1e-3 <= abs(value) < 1e6:
         digits = 3 if abs(value) < 100 else 0
-        text = f"{value:.{digits}g}" if digits else f"{value:,.0f}".replace(",", " ")
+        text = f"{value:.{digits}g}" if digits else f"{value:,.0f}".replace(",", NARROW_SPACE)
         return text.replace("-", "−")
     return f"{value:.2e}".replace("-", "−")
 
@@ -30,7 +33,7 @@ def quantity_sentence(quantity: Quantity) -> str:
     if quantity.median is None:
         return f"{quantity.meaning} There is nothing to measure here."
     low, high = quantity.quantiles[5], quantity.quantiles[95]
-    values = f"{quantity.count:,}".replace(",", " ")
+    values = number(quantity.count)
     scale = max(abs(low), abs(high))
     if quantity.minimum == quantity.maximum:
         return f"{quantity.meaning} It is {with_unit(quantity.median, quantity.unit)} throughout ({values} values)."
