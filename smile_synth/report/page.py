@@ -17,7 +17,6 @@ from smile_synth.report.appearance_statistics import COLOUR_LIMIT
 from smile_synth.report.content import Extreme, Features, Natural, Quantity, Report, Training
 from smile_synth.report.pictures import Film
 from smile_synth.report.sentences import counts_sentence, number, quantity_sentence
-from smile_synth.report.verdict import CHECKS
 from smile_synth.store.summary import format_size
 
 MAX_NBYTES = 10_000_000
@@ -102,7 +101,6 @@ def build_page(report: Report, pictures: PagePictures) -> str:
         pictures=pictures,
         facts=list(_facts(report)),
         sections=list(_sections(report, pictures)),
-        num_checks=len(CHECKS),
         recipe=yaml.safe_dump(report.overview.recipe, sort_keys=False, allow_unicode=True),
         style=Markup(page_text("page.css")),
         script=Markup(page_text("page.js")),
