@@ -55,17 +55,19 @@ def test_passes_are_counted_as_announced() -> None:
     assert sum(passes) == num_passes(PARAMS)
 
 
-def test_it_equals_projecting_every_token_to_keys_and_values() -> None:
+def test_it_equals_standardising_and_projecting_every_token() -> None:
     torch.manual_seed(0)
     width, heads = 12, 3
-    model = AttentivePooling(width, 5, heads, torch.zeros(width), torch.ones(width))
+    mean_D, std_D = torch.randn(width), torch.rand(width) + 0.5
+    model = AttentivePooling(width, 5, heads, mean_D, std_D)
     torch.nn.init.normal_(model.look)
     torch.nn.init.normal_(model.value)
     tokens_BND = torch.randn(2, 7, width)
-    values_BhNe = torch.einsum("bnd,hde->bhne", tokens_BND, model.value)
-    weights_BhN = torch.einsum("bnd,hd->bhn", tokens_BND, model.look).softmax(dim=-1)
+    standard_BND = (tokens_BND - mean_D) / std_D
+    values_BhNe = torch.einsum("bnd,hde->bhne", standard_BND, model.value)
+    weights_BhN = torch.einsum("bnd,hd->bhn", standard_BND, model.look).softmax(dim=-1)
     pooled = torch.einsum("bhn,bhne->bhe", weights_BhN, values_BhNe).flatten(1)
-    torch.testing.assert_close(model(tokens_BND), model.answer(model.norm(pooled)))
+    torch.testing.assert_close(model(tokens_BND), model.answer(model.norm(pooled)), atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize(("width", "asked", "heads"), [(384, 0, 6), (192, 4, 4), (100, 0, 1), (30, 4, 3), (40, 0, 1)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import numpy.typing as npt
@@ -102,6 +103,12 @@ def test_a_damaged_table_is_computed_anew(tmp_path: Path) -> None:
     again = Counting()
     compute([again], tmp_path)
     assert again.seen == 10
+
+
+def test_features_that_do_not_fit_on_the_disk_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=40))
+    with pytest.raises(ProbeError, match=r"need 4e-08 GB, 4e-08 GB are free; .*lower probe\.train_clips"):
+        compute([Counting()], tmp_path)
 
 
 def test_differences_of_a_still_clip_are_zero_and_of_a_moving_one_are_where_it_moves() -> None:

@@ -46,9 +46,10 @@ class AttentivePooling(nn.Module):
 
     def forward(self, tokens_BND: torch.Tensor) -> torch.Tensor:
         """Return logits (B, classes) of tokens (B, N, D), of any float type."""
-        tokens_BND = (tokens_BND.float() - self.mean_D) / self.std_D
-        attention_BNh = (tokens_BND @ self.look.T).softmax(dim=1)
-        averages_BhD = attention_BNh.transpose(1, 2) @ tokens_BND
+        tokens_BND = tokens_BND.float()
+        # Standardised after the average, which is the same: the mean moves all scores of a head alike.
+        attention_BNh = (tokens_BND @ (self.look / self.std_D).T).softmax(dim=1)
+        averages_BhD = (attention_BNh.transpose(1, 2) @ tokens_BND - self.mean_D) / self.std_D
         pooled_BD = torch.einsum("bhd,hde->bhe", averages_BhD, self.value).flatten(1)
         logits: torch.Tensor = self.answer(self.norm(pooled_BD))
         return logits

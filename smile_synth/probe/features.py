@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -21,6 +22,7 @@ from smile_synth.progress import track
 
 FORMAT_VERSION = 1
 SECONDS_BETWEEN_SAVES = 2.0
+SHARE_OF_DISK = 0.9
 STATE_FILE = "state.json"
 
 
@@ -122,6 +124,8 @@ class FeatureTable:
     def _create(self, kind: str, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         self.folder.mkdir(parents=True, exist_ok=True)
         shape = (self.num_examples, *values.shape[1:])
+        # Writing to a mapped file on a full disk would kill the process without a word.
+        _check_room(self.folder, values.nbytes // len(values) * self.num_examples)
         return np.lib.format.open_memmap(self._file(kind), mode="w+", dtype=values.dtype, shape=shape)
 
     def _file(self, kind: str) -> Path:
@@ -145,6 +149,15 @@ class FeatureTable:
             return 0
         self._arrays = arrays
         return num_done
+
+
+def _check_room(folder: Path, nbytes: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if nbytes > SHARE_OF_DISK * free:
+        raise ProbeError(
+            f"features in {folder} need {nbytes / 1e9:.2g} GB, {free / 1e9:.2g} GB are free; free some space, choose "
+            "another --out, lower probe.train_clips, or leave 'attentive' out of probe.classifiers"
+        )
 
 
 def compute_features(
