@@ -24,18 +24,18 @@ def probe(
         Path, typer.Argument(help="Run folder, checkpoint, published VideoMAE file, or Hugging Face folder.")
     ],
     recipe: Annotated[
-        str | None, typer.Option(help="Recipe with a probe section.  [default: the run's own, or probe-motion]")
+        str | None, typer.Option(help="Recipe with a probe section; else the run's own, or probe-motion.")
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for results.  [default: MODEL/probe]")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for results; else MODEL/probe.")] = None,
     clips: Annotated[
-        Path | None, typer.Option(help="Folder of rendered clips; several models can share it.  [default: OUT/clips]")
+        Path | None, typer.Option(help="Folder of rendered clips, for several models to share; else OUT/clips.")
     ] = None,
     data: Annotated[
         list[Path] | None, typer.Option("--data", "-d", help="Store it was pretrained on, to check for shared images.")
     ] = None,
     heads: Annotated[int | None, typer.Option(min=1, help="Attention heads, where the file does not tell.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes and threads.  [default: one a core]")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes and threads; else one a core.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="key.sub=value over the recipe; repeatable.")] = None,
 ) -> None:
     """Ask frozen features what pretraining taught them, beside the same network untrained.
@@ -46,10 +46,9 @@ def probe(
     Examples:
       smile-synth probe runs/first
       smile-synth probe runs/first --recipe probe-full --clips cache/clips
-      smile-synth probe runs/first --recipe probe-motion --set probe.train_clips=2048
+      smile-synth probe runs/first --set probe.train_clips=2048
       smile-synth probe vit_b_k400_pretrain.pth --recipe probe-full --device cuda
-      smile-synth probe runs/first --recipe probe-videos --set probe.questions.0.videos.train=VIDEOS/train \\
-        --set probe.questions.0.videos.test=VIDEOS/test
+      smile-synth probe runs/first --recipe my-videos.yaml    (see recipe probe-videos)
     """
     from smile_synth.cores import num_cores
     from smile_synth.cpu_memory import keep_freed_memory
