@@ -23,7 +23,7 @@ from smile_synth.errors import DamagedStoreError, LoaderError
 from smile_synth.randomness import stream
 from smile_synth.store import Store
 
-CLIPS_A_TASK = 4
+CLIPS_A_TASK = 8
 LOG = logging.getLogger(__name__)
 
 
@@ -116,6 +116,7 @@ class Loader:
         self.batch_size, self.seed, self.rank, self.world_size = batch_size, seed, rank, world_size
         self.canvas = stores[0].canvas
         self.max_objects = max(store.layout.array("boxes").item_shape[0] for store in stores)
+        self._readers = [(store.reader("frames"), store.reader("boxes")) for store in stores]
         self.skipped: list[tuple[str, int]] = []
         self.wait_seconds = 0.0
         self._last, self._on_error, self._pin, self._prefetch = last, on_error, pin, prefetch
@@ -254,12 +255,13 @@ class Loader:
     def _read(self, reading: _Reading, rows: Sequence[int]) -> None:
         batch = reading.batch
         frames_BTHWC, boxes_BKT4 = batch.frames_BTHWC.numpy(), batch.boxes_BKT4.numpy()
+        clips, places = batch.clips_B.numpy(), batch.store_B.numpy()
         for row in rows:
-            store, clip = self.stores[int(batch.store_B[row])], int(batch.clips_B[row])
-            num_slots = store.layout.array("boxes").item_shape[0]
+            frames, boxes = self._readers[places[row]]
+            clip = int(clips[row])
             try:
-                store.reader("frames").read_into(clip, frames_BTHWC[row])
-                store.reader("boxes").read_into(clip, boxes_BKT4[row, :num_slots])
+                frames.read_into(clip, frames_BTHWC[row])
+                boxes.read_into(clip, boxes_BKT4[row, : boxes.spec.item_shape[0]])
             except DamagedStoreError as error:
                 if self._on_error == "stop":
                     raise

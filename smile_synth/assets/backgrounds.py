@@ -11,7 +11,7 @@ import numpy as np
 from smile_synth.assets.cache import ImageCache
 from smile_synth.assets.table import Asset, Image
 
-CACHE_BYTES = 256 * 2**20
+CACHE_BYTES = 160 * 2**20
 # A crop shows at least this part of the largest crop that fits, each way.
 MIN_CROP = 0.4
 

@@ -11,7 +11,7 @@ import numpy as np
 from smile_synth.assets.cache import ImageCache
 from smile_synth.assets.table import Asset, Image
 
-CACHE_BYTES = 192 * 2**20
+CACHE_BYTES = 128 * 2**20
 
 
 @dataclass(frozen=True, eq=False)
