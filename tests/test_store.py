@@ -244,6 +244,20 @@ def test_damaged_chunk_is_named(dataset: TinyDataset, tmp_path: Path) -> None:
         Store.open(store.path).read_frames([6])
 
 
+def test_file_that_cannot_be_opened_is_not_called_damaged(
+    dataset: TinyDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = render_store(dataset, tmp_path / "clips", recipe=dataset.recipe())
+
+    def too_many(path: Path, flags: int) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr("smile_synth.store.shard.os.open", too_many)
+    with pytest.raises(StoreError, match=r"shard 1, clip 4: cannot be read \(Too many open files\)") as caught:
+        store.read_frames([4])
+    assert not isinstance(caught.value, DamagedStoreError)
+
+
 def test_clip_outside_the_store_is_refused(store: Store) -> None:
     with pytest.raises(StoreError, match=r"clip must be 0 to 9 in .*, got 10"):
         store.read_frames([10])

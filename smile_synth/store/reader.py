@@ -22,7 +22,8 @@ from smile_synth.store.provenance import asset_rows, canvas_of, label_specs_of, 
 from smile_synth.store.root import read_root
 from smile_synth.store.shard import CRC_NBYTES, MISSING, ShardFile, index_nbytes, parse_index
 
-OPEN_SHARDS = 128
+# Of each array; with frames and boxes of several stores this stays below the usual limit of 1,024 files.
+OPEN_SHARDS = 64
 # What zstd needs at most for data that does not compress (its own bound), and our checksum.
 ZSTD_SPARE = 1 / 256
 ZSTD_SPARE_NBYTES = 1024
@@ -53,16 +54,22 @@ class ArrayReader:
             out: C-contiguous, of the array's type and item shape.
 
         Raises:
-            DamagedStoreError: names store, array, shard and clip.
+            DamagedStoreError: the chunk is damaged or missing; names store, array, shard and clip.
+            StoreError: the file cannot be opened or read.
         """
         shard, slot = divmod(clip, self._layout.clips_per_shard)
         try:
             self.decode(self._shard(shard), slot, out)
-        except (DamagedStoreError, OSError) as error:
+        except DamagedStoreError as error:
             raise DamagedStoreError(
-                f"store {self._store}, array {self.spec.name}, shard {shard}, clip {clip}: {error}; "
-                f"mend it with: smile-synth verify {self._store} --repair"
+                f"{self._place(shard, clip)}: {error}; mend it with: smile-synth verify {self._store} --repair"
             ) from None
+        except OSError as error:
+            # Not the store's fault, and not to be skipped: too many open files, no permission, a lost mount.
+            raise StoreError(f"{self._place(shard, clip)}: cannot be read ({error.strerror})") from None
+
+    def _place(self, shard: int, clip: int) -> str:
+        return f"store {self._store}, array {self.spec.name}, shard {shard}, clip {clip}"
 
     def open_shard(self, shard: int) -> ShardFile:
         """Open one shard file.
