@@ -6,7 +6,6 @@ from pydantic import Field, model_validator
 
 from smile_synth.params import StrictParams
 
-
 USUAL_ASPECTS = (3 / 4, 4 / 3)
 
 
