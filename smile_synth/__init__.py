@@ -21,7 +21,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from smile_synth.encoder import load_encoder
+    from smile_synth.interop.encoder import load_encoder
 
 __version__ = "0.1.0"
 
@@ -31,7 +31,7 @@ __all__ = ["__version__", "load_encoder"]
 def __getattr__(name: str) -> Any:
     """Import what needs torch only when it is asked for, so that the command line starts quickly."""
     if name == "load_encoder":
-        from smile_synth.encoder import load_encoder
+        from smile_synth.interop.encoder import load_encoder
 
         return load_encoder
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

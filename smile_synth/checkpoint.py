@@ -32,7 +32,7 @@ import torch
 from torch import nn
 
 from smile_synth.errors import CheckpointError
-from smile_synth.optimizer import like, whole
+from smile_synth.training.optimizer import like, whole
 
 FORMAT = "smile-synth checkpoint"
 VERSION = 1

@@ -9,12 +9,12 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from smile_synth.assets import Assets, AssetsParams
-from smile_synth.deadline import DeadlineError, deadline
 from smile_synth.errors import GeneratorError, RecipeError, SmileSynthError
 from smile_synth.generator import Generator, GeneratorContext, LabelSpec
 from smile_synth.params import StrictParams, first_problem
+from smile_synth.plugins.deadline import DeadlineError, deadline
+from smile_synth.plugins.registry import find
 from smile_synth.randomness import clip_rng
-from smile_synth.registry import find
 from smile_synth.scene import NO_ASSET, Canvas, Scene
 
 

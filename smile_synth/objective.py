@@ -13,7 +13,7 @@ from smile_synth.grid import TokenGrid
 from smile_synth.model.patches import check_frames, patchify
 from smile_synth.model.student import split_tokens
 from smile_synth.pretrain_params import TargetParams
-from smile_synth.teacher import Teacher
+from smile_synth.teachers.teacher import Teacher
 
 EPS = 1e-6
 # Rounding leaves constant values a deviation of about 1e-7 of their size; below this it is taken for none.

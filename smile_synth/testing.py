@@ -23,8 +23,8 @@ import numpy.typing as npt
 
 from smile_synth.assets import Assets, AssetsParams
 from smile_synth.generator import Generator, GeneratorContext
+from smile_synth.plugins.registry import find, first_sentence
 from smile_synth.randomness import clip_rng
-from smile_synth.registry import find, first_sentence
 from smile_synth.render import render
 from smile_synth.scene import NO_ASSET, Canvas, Layer, Scene
 

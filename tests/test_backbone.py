@@ -13,11 +13,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from smile_synth.backbone import CLIP_MEAN, CLIP_STD
 from smile_synth.errors import WeightsError
 from smile_synth.grid import TokenGrid
 from smile_synth.pretrain_params import TeacherParams
-from smile_synth.teacher import build_teacher
+from smile_synth.teachers.backbone import CLIP_MEAN, CLIP_STD
+from smile_synth.teachers.teacher import build_teacher
 
 GRID = TokenGrid(2, 4, 4, 2, 16)
 TINY_CLIP = "test-tiny-quickgelu"
@@ -186,7 +186,7 @@ def test_a_missing_file_of_weights_is_named(tmp_path: Path) -> None:
 
 
 def test_weights_that_cannot_be_downloaded_say_how_to_get_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("smile_synth.downloads._is_reachable", lambda url: False)
+    monkeypatch.setattr("smile_synth.teachers.downloads._is_reachable", lambda url: False)
     params = TeacherParams(library="timm", model="vit_tiny_patch16_224", pretrained="augreg_in21k")
     with pytest.raises(WeightsError, match=r"on this machine, and nothing was downloaded: fetch them .*weights_file"):
         build_teacher(params, GRID)

@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from smile_synth.backbone import build_backbone
-from smile_synth.batch_norm import fold_batch_norms
 from smile_synth.pretrain_params import TeacherParams
+from smile_synth.teachers.batch_norm import fold_batch_norms
+from smile_synth.teachers.libraries import build_backbone
 
 
 def with_statistics(norm: nn.BatchNorm2d) -> nn.BatchNorm2d:

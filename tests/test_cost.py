@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from smile_synth.cost import StudentCost, state_bytes
 from smile_synth.grid import TokenGrid
 from smile_synth.model.student import build_student
 from smile_synth.pretrain_params import StudentParams
+from smile_synth.training.cost import StudentCost, state_bytes
 
 
 def test_flops_agree_with_what_torch_counts() -> None:

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from smile_synth.deadline import DeadlineError, deadline
+from smile_synth.plugins.deadline import DeadlineError, deadline
 
 
 def spin() -> None:

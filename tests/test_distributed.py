@@ -13,10 +13,10 @@ import torch
 from tiny_training import run_tiny, timeless_rows, tiny_recipe, tiny_store, wait_for_rows, weights
 
 from smile_synth.checkpoint import read_checkpoint
-from smile_synth.distributed import Place, find_place, first_host, pick_device
 from smile_synth.errors import TrainingError
 from smile_synth.recipe import Recipe
 from smile_synth.store import Store
+from smile_synth.training.distributed import Place, find_place, first_host, pick_device
 
 
 def test_without_a_launcher_we_are_alone() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from smile_synth.scaffold import write_generator
+from smile_synth.plugins.scaffold import write_generator
 
 PAGE = Path(__file__).parent.parent / "docs" / "writing-a-generator.md"
 

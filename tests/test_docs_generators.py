@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from smile_synth.cli import app
-from smile_synth.registry import BUNDLED, list_generators
+from smile_synth.plugins.registry import BUNDLED, list_generators
 
 PAGE = Path(__file__).parents[1] / "docs" / "generators.md"
 TEXT = PAGE.read_text(encoding="utf-8")

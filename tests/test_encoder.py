@@ -9,12 +9,12 @@ import torch
 from tiny_student import some_frames, tiny_student
 
 import smile_synth
-from smile_synth.encoder import random_like
 from smile_synth.errors import ModelError
-from smile_synth.interop import export
+from smile_synth.interop.encoder import random_like
+from smile_synth.interop.interop import export
+from smile_synth.interop.stored_student import StoredStudent
 from smile_synth.model import Student, normalise
 from smile_synth.model.classifier import Classifier
-from smile_synth.stored_student import StoredStudent
 
 
 @pytest.fixture(scope="module")

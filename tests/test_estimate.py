@@ -6,7 +6,7 @@ import pytest
 from tiny_training import tiny_recipe, tiny_store
 
 from smile_synth.errors import TrainingError
-from smile_synth.estimate import estimate
+from smile_synth.training.estimate import estimate
 
 
 def test_dry_run_says_what_a_training_takes_and_writes_nothing(tmp_path: Path) -> None:

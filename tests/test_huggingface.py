@@ -11,9 +11,9 @@ from tiny_student import PARAMS, some_frames, tiny_student
 
 import smile_synth
 from smile_synth.grid import TokenGrid
-from smile_synth.interop import export
+from smile_synth.interop.interop import export
+from smile_synth.interop.stored_student import StoredStudent
 from smile_synth.model import Student, build_student, normalise
-from smile_synth.stored_student import StoredStudent
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from smile_synth.errors import GeneratorError, StoreError
+from smile_synth.plugins.scaffold import write_generator
 from smile_synth.recipe import load_recipe
-from smile_synth.scaffold import write_generator
 from smile_synth.store import Store, render_store
 
 pytestmark = pytest.mark.slow

@@ -14,9 +14,9 @@ from tiny_student import some_frames, tiny_student
 
 import smile_synth
 from smile_synth.errors import WeightsError
-from smile_synth.interop import EXPORT_FORMATS, ExportFormat, export, read_student
+from smile_synth.interop.interop import EXPORT_FORMATS, ExportFormat, export, read_student
+from smile_synth.interop.stored_student import StoredStudent
 from smile_synth.model import Student, normalise
-from smile_synth.stored_student import StoredStudent
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from smile_synth.metrics import MetricsLog, read_rows
+from smile_synth.training.metrics import MetricsLog, read_rows
 
 
 def test_resumed_log_drops_lines_that_were_never_checkpointed(tmp_path: Path) -> None:

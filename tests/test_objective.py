@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from smile_synth.backbone import Backbone
 from smile_synth.errors import ModelError
 from smile_synth.grid import TokenGrid
 from smile_synth.model.patches import patchify
 from smile_synth.objective import Objective, build_objective, error, pixel_target, standardise
 from smile_synth.pretrain_params import TargetParams
-from smile_synth.teacher import Teacher
+from smile_synth.teachers.backbone import Backbone
+from smile_synth.teachers.teacher import Teacher
 
 GRID = TokenGrid(8, 4, 4, 2, 16)
 # Targets that the public SMILE implementation (commit ba5c369) computed.

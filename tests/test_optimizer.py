@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from smile_synth.errors import CheckpointError
-from smile_synth.optimizer import build_adamw, decays, load_optimizer_state, optimizer_state
+from smile_synth.training.optimizer import build_adamw, decays, load_optimizer_state, optimizer_state
 
 
 def adamw(model: nn.Module) -> torch.optim.AdamW:

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import Field
 
-from smile_synth.parameters import ParameterRow, parameter_rows
 from smile_synth.params import StrictParams
+from smile_synth.plugins.parameters import ParameterRow, parameter_rows
 
 
 class Inner(StrictParams):

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from smile_synth.grid import TokenGrid
-from smile_synth.pictures import loss_curve, mask_picture
+from smile_synth.training.pictures import loss_curve, mask_picture
 
 GRID = TokenGrid(tubelets=2, rows=2, columns=2, tubelet_size=2, patch_size=4)
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 from tiny_training import run_tiny, tiny_recipe, tiny_store
 
-from smile_synth.distributed import Place, World
 from smile_synth.errors import CheckpointError, ModelError, RecipeError, SmileSynthError, StoreError, TrainingError
-from smile_synth.preflight import check_disk, prepare
 from smile_synth.recipe import parse_recipe
 from smile_synth.store import Store
-from smile_synth.trainer import pretrain
+from smile_synth.training.distributed import Place, World
+from smile_synth.training.preflight import check_disk, prepare
+from smile_synth.training.trainer import pretrain
 
 DiskUsage = namedtuple("DiskUsage", "total used free")
 

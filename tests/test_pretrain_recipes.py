@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from smile_synth.recipe import bundled_recipes, load_recipe
-from smile_synth.stages import plan_stages
+from smile_synth.training.stages import plan_stages
 
 NAMES = [name for name in bundled_recipes() if name.startswith(("smile-vit", "videomae-vit"))]
 

@@ -14,10 +14,10 @@ from test_probe_videos import brightening
 
 from smile_synth.checkpoint import write_atomically
 from smile_synth.dataset import CanvasParams
-from smile_synth.encoder import FrozenEncoder
 from smile_synth.errors import ProbeError
 from smile_synth.grid import TokenGrid
-from smile_synth.interop import export, read_student
+from smile_synth.interop.encoder import FrozenEncoder
+from smile_synth.interop.interop import export, read_student
 from smile_synth.model.student import StudentShape, build_student
 from smile_synth.pretrain_params import StudentParams
 from smile_synth.probe.evaluation import ProbePlace, probe_features

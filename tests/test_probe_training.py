@@ -9,8 +9,8 @@ import tiny_training
 from tiny_training import run_tiny, tiny_recipe, tiny_store
 
 from smile_synth.errors import RecipeError
-from smile_synth.metrics import read_rows
 from smile_synth.recipe import Recipe, load_recipe
+from smile_synth.training.metrics import read_rows
 
 OVERRIDES = ["probe.train_clips=64", "probe.test_clips=32", "probe.min_clips_per_class=2"]
 

@@ -13,7 +13,7 @@ import pytest
 
 from smile_synth.errors import GeneratorError
 from smile_synth.generator import Generator
-from smile_synth.registry import GROUP, code_digest, find, list_generators
+from smile_synth.plugins.registry import GROUP, code_digest, find, list_generators
 from smile_synth.testing import Subject
 
 PLUGIN = """
@@ -127,7 +127,7 @@ def test_a_plugin_that_raises_at_import_says_so_and_the_rest_goes_on(install: ob
 
 def test_a_plugin_that_hangs_at_import_does_not_hang_the_list(install: object, monkeypatch: pytest.MonkeyPatch) -> None:
     install("sleepy", "import time\ntime.sleep(60)", "sleepy = sleepy:Bad")  # type: ignore[operator]
-    monkeypatch.setattr("smile_synth.registry.SECONDS_PER_IMPORT", 0.1)
+    monkeypatch.setattr("smile_synth.plugins.registry.SECONDS_PER_IMPORT", 0.1)
     problems = {generator.name: generator.problem for generator in list_generators()}
     assert "took longer than 0.1 s" in problems["sleepy"]
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from smile_synth.errors import ModelError
-from smile_synth.representation import Spread, collapse_warning, spread
+from smile_synth.training.representation import Spread, collapse_warning, spread
 
 
 def test_equal_directions_have_the_rank_of_their_number() -> None:

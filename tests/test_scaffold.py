@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from smile_synth.contract_report import run_checks
 from smile_synth.errors import GeneratorError
+from smile_synth.plugins.contract_report import run_checks
+from smile_synth.plugins.scaffold import write_generator
 from smile_synth.recipe import load_recipe
-from smile_synth.scaffold import write_generator
 from smile_synth.testing import Subject
 
 

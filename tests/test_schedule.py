@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from smile_synth.errors import TrainingError
-from smile_synth.schedule import Schedule, published_step
+from smile_synth.training.schedule import Schedule, published_step
 
 # Computed by the published SMILE code (see README.md in the folder).
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "lr_schedule.json").read_text())

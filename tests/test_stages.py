@@ -4,7 +4,7 @@ import pytest
 
 from smile_synth.errors import TrainingError
 from smile_synth.pretrain_params import MaskParams, OptimizerParams, PretrainParams, StageParams
-from smile_synth.stages import locate, plan_stages
+from smile_synth.training.stages import locate, plan_stages
 
 QUICK = OptimizerParams(warmup_steps=0)
 

@@ -8,9 +8,9 @@ import pytest
 from tiny_student import tiny_student
 
 from smile_synth.errors import WeightsError
-from smile_synth.interop import export, read_student
+from smile_synth.interop.interop import export, read_student
+from smile_synth.interop.stored_student import Sizes, StoredStudent
 from smile_synth.model import Student
-from smile_synth.stored_student import Sizes, StoredStudent
 
 GOLDEN = Path(__file__).parent / "golden" / "student_tiny.safetensors"
 

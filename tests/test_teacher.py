@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from smile_synth.backbone import CLIP_MEAN
 from smile_synth.errors import ModelError
 from smile_synth.grid import TokenGrid
 from smile_synth.model.patches import IMAGENET_MEAN
 from smile_synth.pretrain_params import TeacherParams
-from smile_synth.teacher import Teacher, build_teacher
+from smile_synth.teachers.backbone import CLIP_MEAN
+from smile_synth.teachers.teacher import Teacher, build_teacher
 
 GRID = TokenGrid(2, 4, 4, 2, 16)
 TINY_CLIP = "test-tiny-quickgelu"

@@ -12,10 +12,10 @@ import pytest
 from pydantic import Field
 
 from smile_synth import testing
-from smile_synth.contract_report import measure_speed, run_checks
 from smile_synth.errors import GeneratorError
 from smile_synth.generator import Generator, LabelSpec
 from smile_synth.params import StrictParams
+from smile_synth.plugins.contract_report import measure_speed, run_checks
 from smile_synth.scene import Canvas, Layer, Scene
 from smile_synth.testing import CHECKS, ContractBroken, GeneratorContract, Subject
 

@@ -16,10 +16,10 @@ from tiny_training import assert_same_bits, run_tiny, timeless_rows, tiny_recipe
 
 from smile_synth.checkpoint import read_checkpoint
 from smile_synth.errors import DamagedStoreError, TrainingError
-from smile_synth.learner import Learner
-from smile_synth.metrics import read_rows
-from smile_synth.stop import StopRequest
 from smile_synth.store import Store
+from smile_synth.training.learner import Learner
+from smile_synth.training.metrics import read_rows
+from smile_synth.training.stop import StopRequest
 
 STAGES = [
     {"name": "objects", "max_steps": 3, "mask": {"kind": "trajectory"}},

@@ -3,7 +3,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-from smile_synth.training_view import TrainingView
+from smile_synth.training.view import TrainingView
 
 ROW = {
     "step": 5,

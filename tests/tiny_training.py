@@ -10,10 +10,10 @@ import torch
 from tiny import TinyDataset
 
 from smile_synth.checkpoint import read_checkpoint
-from smile_synth.metrics import Row, read_rows
 from smile_synth.recipe import Recipe, merge, parse_recipe
 from smile_synth.store import Store, render_store
-from smile_synth.trainer import RunSummary, pretrain
+from smile_synth.training.metrics import Row, read_rows
+from smile_synth.training.trainer import RunSummary, pretrain
 
 # What a row holds that depends on the clock or the machine.
 TIMINGS = ("clips_per_second", "waiting_share", "tflops", "memory_gib")

@@ -21,7 +21,6 @@ REQUIRED = (
     "numpy",
     "numba",
     "zarr",
-    "tensorstore",
     "timm",
     "open_clip_torch",
     "opencv-python",
@@ -89,7 +88,7 @@ def _packages(problems: list[str]) -> Iterator[tuple[str, str, str]]:
 
 def _broken_imports() -> Iterator[str]:
     """Yield what is installed but does not load, such as a torchvision built for another torch."""
-    for module in ("cv2", "torch", "torchvision", "numba", "tensorstore"):
+    for module in ("cv2", "torch", "torchvision", "numba"):
         try:
             importlib.import_module(module)
         except (ImportError, RuntimeError, OSError) as error:
@@ -114,7 +113,7 @@ def _machine(problems: list[str]) -> Iterator[tuple[str, str]]:
 
 
 def _generators() -> Iterator[tuple[str, str]]:
-    from smile_synth.registry import list_generators
+    from smile_synth.plugins.registry import list_generators
 
     for found in list_generators():
         yield found.name, found.summary if not found.problem else f"BROKEN: {found.problem}"

@@ -34,7 +34,7 @@ def list_all() -> None:
     Examples:
       smile-synth generators list
     """
-    from smile_synth.registry import list_generators
+    from smile_synth.plugins.registry import list_generators
 
     table = Table("generator", "what it draws", "from", box=None, pad_edge=False)
     for found in list_generators():
@@ -60,8 +60,8 @@ def show(
     """
     import inspect
 
-    from smile_synth.parameters import parameter_rows
-    from smile_synth.registry import find
+    from smile_synth.plugins.parameters import parameter_rows
+    from smile_synth.plugins.registry import find
 
     cls = find(name, Path.cwd())
     console = Console()
@@ -91,7 +91,7 @@ def new(
       smile-synth generators new confetti
       smile-synth generators new confetti --folder my_generators
     """
-    from smile_synth.scaffold import write_generator
+    from smile_synth.plugins.scaffold import write_generator
 
     module, test, recipe = write_generator(name, folder)
     typer.echo(f"wrote {module}, {test}, {recipe}\n")
@@ -110,7 +110,7 @@ def check(name: Name, overrides: Overrides = None) -> None:
       smile-synth generators check cutouts
       smile-synth generators check confetti.py:Confetti --set num_objects=5
     """
-    from smile_synth.contract_report import measure_speed, run_checks
+    from smile_synth.plugins.contract_report import measure_speed, run_checks
     from smile_synth.testing import Subject
 
     subject = Subject(name, _params(overrides), folder=Path.cwd())

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from smile_synth.trainer import RunSummary
+    from smile_synth.training.trainer import RunSummary
 
 
 def pretrain(
@@ -46,12 +46,12 @@ def pretrain(
     loaded = load_recipe(recipe, set_ or ())
     stores = [Store.open(path) for path in data]
     if dry_run:
-        from smile_synth.estimate import estimate
+        from smile_synth.training.estimate import estimate
 
         _print_rows(estimate(loaded, stores, out, resume=resume, device=device))
         typer.echo(f"\nNothing was written. Train: {_command(recipe, data, out, set_, resume=resume)}")
         return
-    from smile_synth.trainer import pretrain as train
+    from smile_synth.training.trainer import pretrain as train
 
     summary = train(loaded, stores, out, resume=resume, device=device, max_hours=max_hours)
     if summary.is_first:

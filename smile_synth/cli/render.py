@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
 def render(
     recipe: Annotated[str | None, typer.Argument(help="Bundled recipe or YAML file with a dataset section.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the store.")] = None,
-    workers: Annotated[int | None, typer.Option(min=0, help="Processes.  [default: one a core]")] = None,
+    workers: Annotated[int | None, typer.Option(min=0, help="Processes; by default one a core.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed, instead of the recipe's.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="key.sub=value over the recipe; repeatable.")] = None,
     shards: Annotated[str | None, typer.Option(help="Render only this part, such as 3/16; then --finish.")] = None,

@@ -11,14 +11,14 @@ from pathlib import Path
 import torch
 
 from smile_synth.dataset import CanvasParams
-from smile_synth.encoder import FrozenEncoder
 from smile_synth.errors import ProbeError
+from smile_synth.interop.encoder import FrozenEncoder
+from smile_synth.interop.stored_student import StoredStudent
 from smile_synth.model.student import StudentShape
 from smile_synth.probe.evaluation import ProbePlace, ask_all, prepare
 from smile_synth.probe.params import ProbeParams
 from smile_synth.probe.results import ProbeResults
 from smile_synth.probe.subject import trained_extractor
-from smile_synth.stored_student import StoredStudent
 
 
 class StudentProbe:

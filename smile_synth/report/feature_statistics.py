@@ -15,7 +15,7 @@ from smile_synth.params import first_problem
 from smile_synth.pretrain_params import TeacherParams
 from smile_synth.report.content import Features
 from smile_synth.report.values import QuantitySpec, Values
-from smile_synth.teacher import Teacher, build_teacher
+from smile_synth.teachers.teacher import Teacher, build_teacher
 
 Floats = npt.NDArray[np.float64]
 

@@ -13,7 +13,7 @@ from smile_synth import __version__
 from smile_synth.assets import AssetRow
 from smile_synth.dataset import Dataset
 from smile_synth.generator import LabelSpec
-from smile_synth.registry import code_digest
+from smile_synth.plugins.registry import code_digest
 from smile_synth.scene import Canvas
 from smile_synth.store import document
 from smile_synth.store.layout import Layout, build_layout, label_document

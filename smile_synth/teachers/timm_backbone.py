@@ -11,11 +11,11 @@ from typing import Any
 import timm
 from torch import Tensor, nn
 
-from smile_synth.backbone import RANDOM, Backbone, no_such_layer
-from smile_synth.batch_norm import fold_batch_norms
-from smile_synth.downloads import downloads
 from smile_synth.errors import WeightsError, nearest
 from smile_synth.pretrain_params import TeacherParams
+from smile_synth.teachers.backbone import RANDOM, Backbone, no_such_layer
+from smile_synth.teachers.batch_norm import fold_batch_norms
+from smile_synth.teachers.downloads import downloads
 from smile_synth.weights import load_strictly, read_weights
 
 

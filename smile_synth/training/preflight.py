@@ -12,19 +12,19 @@ from typing import Any
 import torch
 
 from smile_synth.checkpoint import read_checkpoint
-from smile_synth.cost import StudentCost, count_flops, state_bytes
-from smile_synth.distributed import World
 from smile_synth.errors import CheckpointError, StoreError, TrainingError
 from smile_synth.grid import TokenGrid
 from smile_synth.masking import num_masked
 from smile_synth.objective import Objective, build_objective
 from smile_synth.pretrain_params import PretrainParams
 from smile_synth.recipe import Recipe
-from smile_synth.run_folder import RunFolder
 from smile_synth.scene import Canvas
-from smile_synth.stages import Stage, plan_stages
 from smile_synth.store import Store
-from smile_synth.teacher import build_teacher
+from smile_synth.teachers.teacher import build_teacher
+from smile_synth.training.cost import StudentCost, count_flops, state_bytes
+from smile_synth.training.distributed import World
+from smile_synth.training.run_folder import RunFolder
+from smile_synth.training.stages import Stage, plan_stages
 
 # Sections of ``pretrain`` that may change from one start of a run to the next.
 FREE_SECTIONS = ("runtime", "watch", "checkpoint")

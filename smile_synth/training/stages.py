@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from smile_synth.errors import TrainingError
 from smile_synth.pretrain_params import MaskParams, OptimizerParams, PretrainParams, StageParams
-from smile_synth.schedule import Schedule, published_step
+from smile_synth.training.schedule import Schedule, published_step
 
 PUBLISHED_BATCH = 256
 

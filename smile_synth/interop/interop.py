@@ -13,9 +13,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from smile_synth.errors import WeightsError
-from smile_synth.huggingface import is_huggingface, read_huggingface, write_huggingface
+from smile_synth.interop.huggingface import is_huggingface, read_huggingface, write_huggingface
+from smile_synth.interop.stored_student import Sizes, StoredStudent, from_published
 from smile_synth.model.student import StudentShape
-from smile_synth.stored_student import Sizes, StoredStudent, from_published
 from smile_synth.weights import named_tensors, read_file
 
 ExportFormat = Literal["videomae", "huggingface", "safetensors"]

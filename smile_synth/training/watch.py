@@ -9,14 +9,14 @@ from typing import Any
 
 import torch
 
-from smile_synth.cost import peak_flops
-from smile_synth.learner import Clips, Learner, Look
-from smile_synth.metrics import MetricsLog
-from smile_synth.pictures import mask_picture, save_png
-from smile_synth.preflight import Job
-from smile_synth.representation import Spread, collapse_warning, spread
-from smile_synth.stages import Stage
-from smile_synth.training_view import TrainingView
+from smile_synth.training.cost import peak_flops
+from smile_synth.training.learner import Clips, Learner, Look
+from smile_synth.training.metrics import MetricsLog
+from smile_synth.training.pictures import mask_picture, save_png
+from smile_synth.training.preflight import Job
+from smile_synth.training.representation import Spread, collapse_warning, spread
+from smile_synth.training.stages import Stage
+from smile_synth.training.view import TrainingView
 
 CLIPS_TO_LOOK_AT = 8
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from smile_synth.grid import TokenGrid
-from smile_synth.metrics import Row
+from smile_synth.training.metrics import Row
 
 Image_HWC = npt.NDArray[np.uint8]
 Value = TypeVar("Value", bound=np.generic)

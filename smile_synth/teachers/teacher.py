@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from smile_synth.backbone import NORMALISATIONS, Backbone, build_backbone
 from smile_synth.errors import ModelError
 from smile_synth.grid import TokenGrid
 from smile_synth.model.patches import check_frames
 from smile_synth.pretrain_params import TeacherParams
+from smile_synth.teachers.backbone import NORMALISATIONS, Backbone
+from smile_synth.teachers.libraries import build_backbone
 
 
 class Teacher(nn.Module):

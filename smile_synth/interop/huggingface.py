@@ -14,11 +14,11 @@ from torch import Tensor
 
 from smile_synth.errors import WeightsError
 from smile_synth.grid import TokenGrid
+from smile_synth.interop.stored_student import Sizes, StoredStudent
 from smile_synth.model.patches import IMAGENET_MEAN, IMAGENET_STD
 from smile_synth.model.student import StudentShape
 from smile_synth.pretrain_params import Transformer
 from smile_synth.scene import Canvas
-from smile_synth.stored_student import Sizes, StoredStudent
 from smile_synth.weights import read_weights
 
 CONFIG, WEIGHTS, OLD_WEIGHTS, PREPROCESSOR = (

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from smile_synth.deadline import deadline
 from smile_synth.errors import GeneratorError, SmileSynthError
 from smile_synth.params import first_problem
+from smile_synth.plugins.deadline import deadline
 from smile_synth.render import render
 from smile_synth.scene import Canvas
 from smile_synth.testing import CHECKS, Check, ContractBroken, Subject

@@ -8,11 +8,11 @@ from typing import Any
 import open_clip
 from torch import Tensor, nn
 
-from smile_synth.backbone import CLIP_MEAN, CLIP_STD, RANDOM, Backbone, no_such_layer
-from smile_synth.downloads import downloads
 from smile_synth.errors import WeightsError, nearest
 from smile_synth.pretrain_params import TeacherParams
-from smile_synth.timm_backbone import TimmBackbone
+from smile_synth.teachers.backbone import CLIP_MEAN, CLIP_STD, RANDOM, Backbone, no_such_layer
+from smile_synth.teachers.downloads import downloads
+from smile_synth.teachers.timm_backbone import TimmBackbone
 from smile_synth.weights import is_torchscript, load_strictly, read_weights
 
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from torch import Tensor, nn
 
 from smile_synth.errors import WeightsError, nearest
 from smile_synth.model.patches import IMAGENET_MEAN, IMAGENET_STD
-from smile_synth.pretrain_params import TeacherParams
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -38,32 +35,6 @@ class Backbone(nn.Module):
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Return features (B, D, rows, columns) of normalised images (B, 3, H, W)."""
         raise NotImplementedError
-
-
-def build_backbone(params: TeacherParams, *, folder: Path) -> Backbone:
-    """Return the frozen image model that a teacher looks through, in float32 on the CPU.
-
-    Args:
-        params: which model, which weights, which layer.
-        folder: what a relative ``weights_file`` starts from.
-
-    Raises:
-        WeightsError: there is no such model or layer, or its weights are absent or do not fit.
-    """
-    weights_file = None if params.weights_file is None else folder / Path(params.weights_file).expanduser()
-    if weights_file is not None and not weights_file.is_file():
-        raise WeightsError(
-            f"the teacher's weights_file {weights_file} does not exist; nothing was downloaded: "
-            "copy the weights there, or leave weights_file out to have them downloaded by name"
-        )
-    # Either library takes seconds to import: only the one that is asked for is.
-    if params.library == "open_clip":
-        from smile_synth.clip_backbone import open_clip_backbone
-
-        return open_clip_backbone(params, weights_file)
-    from smile_synth.timm_backbone import efficientnet_lite0_backbone, timm_backbone
-
-    return timm_backbone(params, weights_file) if params.library == "timm" else efficientnet_lite0_backbone(params)
 
 
 def no_such_layer(layer: str, names: list[str]) -> WeightsError:

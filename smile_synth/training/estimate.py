@@ -9,15 +9,15 @@ from pathlib import Path
 
 import torch
 
-from smile_synth.cost import peak_flops, state_bytes
-from smile_synth.distributed import join_world
-from smile_synth.learner import Clips, Learner
 from smile_synth.loader import Loader
-from smile_synth.preflight import Job, check_disk, prepare
 from smile_synth.progress import format_duration
 from smile_synth.recipe import Recipe
-from smile_synth.stages import Stage
 from smile_synth.store import Store
+from smile_synth.training.cost import peak_flops, state_bytes
+from smile_synth.training.distributed import join_world
+from smile_synth.training.learner import Clips, Learner
+from smile_synth.training.preflight import Job, check_disk, prepare
+from smile_synth.training.stages import Stage
 
 CLIPS_TO_TIME = 4
 PATIENCE_S = 3.0

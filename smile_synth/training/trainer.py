@@ -14,21 +14,21 @@ from typing import TYPE_CHECKING, Any, TextIO
 import torch
 
 from smile_synth.augment import Views, augment, sample_views
-from smile_synth.cpu_memory import keep_freed_memory
-from smile_synth.distributed import World, join_world
 from smile_synth.errors import SmileSynthError, TrainingError
-from smile_synth.learner import Clips, Learner, Outcome
 from smile_synth.loader import Batch, Loader
-from smile_synth.metrics import MetricsLog, read_rows
-from smile_synth.pictures import loss_curve
-from smile_synth.preflight import Job, check_disk, prepare
 from smile_synth.randomness import stream as random_stream
 from smile_synth.recipe import Recipe
-from smile_synth.stages import Stage, locate
-from smile_synth.stop import StopRequest, listening
 from smile_synth.store import Store
-from smile_synth.training_view import TrainingView
-from smile_synth.watch import Pace, Watch
+from smile_synth.training.cpu_memory import keep_freed_memory
+from smile_synth.training.distributed import World, join_world
+from smile_synth.training.learner import Clips, Learner, Outcome
+from smile_synth.training.metrics import MetricsLog, read_rows
+from smile_synth.training.pictures import loss_curve
+from smile_synth.training.preflight import Job, check_disk, prepare
+from smile_synth.training.stages import Stage, locate
+from smile_synth.training.stop import StopRequest, listening
+from smile_synth.training.view import TrainingView
+from smile_synth.training.watch import Pace, Watch
 
 if TYPE_CHECKING:
     from smile_synth.probe.student_probe import StudentProbe

@@ -16,10 +16,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from smile_synth.deadline import deadline
 from smile_synth.errors import GeneratorError, nearest
 from smile_synth.generator import Generator
 from smile_synth.params import StrictParams
+from smile_synth.plugins.deadline import deadline
 
 GROUP = "smile_synth.generators"
 BUNDLED = "smile_synth_generators"

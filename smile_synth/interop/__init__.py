@@ -1,0 +1,1 @@
+"""Students in and out: published files, Hugging Face folders, safetensors."""

@@ -1,0 +1,1 @@
+"""Finding, describing, scaffolding and checking generators."""

@@ -1,0 +1,1 @@
+"""Frozen image models whose features are the target."""
