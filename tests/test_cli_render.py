@@ -143,3 +143,20 @@ def test_worker_processes_through_the_real_command(smile_synth: CommandLine, rec
     done = smile_synth("render", str(recipe), "--out", str(tmp_path / "clips"), "--workers", "2")
     assert done.returncode == 0, done.stderr
     assert tree(tmp_path / "clips") == tree(tmp_path / "alone")
+
+
+@pytest.mark.slow
+def test_one_two_and_eight_workers_write_the_same_bytes(smile_synth: CommandLine, tmp_path: Path) -> None:
+    sizes = (
+        "dataset.clips=32",
+        "dataset.canvas.height=64",
+        "dataset.canvas.width=64",
+        "dataset.store.clips_per_shard=4",
+    )
+    settings = [part for size in sizes for part in ("--set", size)]
+    for workers in ("1", "2", "8"):
+        done = smile_synth("render", "demo", "--out", f"{workers}.zarr", "--workers", workers, *settings)
+        assert done.returncode == 0, done.stderr
+    one, two, eight = (tree(tmp_path / f"{workers}.zarr") for workers in ("1", "2", "8"))
+    assert len(one) > 8
+    assert one == two == eight
