@@ -19,6 +19,7 @@ from smile_synth.render.kernel import MAX_SIDE
 from smile_synth.render.reference import render_reference
 from smile_synth.scene import Canvas, Layer, Scene
 
+GUARD_BYTES = 4096
 # Half of them small, where borders meet; left to itself, hypothesis would draw little but ones.
 SIDES = st.one_of(st.integers(1, 6), st.integers(8, 40))
 
@@ -120,6 +121,29 @@ def test_kernel_gives_the_bytes_of_the_reference(scene: Scene) -> None:
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 def test_kernel_gives_the_bytes_of_the_reference_under_a_camera(scene: Scene) -> None:
     assert_same(render(scene), render_reference(scene))
+
+
+def assert_stays_inside(scene: Scene) -> None:
+    """Render into the middle of a buffer and look at what lies around."""
+    canvas = scene.canvas
+    size = canvas.num_frames * canvas.height * canvas.width * 3
+    buffer = np.full(size + 2 * GUARD_BYTES, 171, np.uint8)
+    middle = buffer[GUARD_BYTES : GUARD_BYTES + size]
+    render_into(scene, middle.reshape(canvas.num_frames, canvas.height, canvas.width, 3))
+    assert (buffer[:GUARD_BYTES] == 171).all()
+    assert (buffer[-GUARD_BYTES:] == 171).all()
+
+
+@given(st.one_of(scenes(), scenes(with_camera=True)))
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+def test_nothing_is_written_beside_the_frames(scene: Scene) -> None:
+    assert_stays_inside(scene)
+
+
+def test_a_background_left_of_a_zoomed_view_stays_inside_the_row() -> None:
+    # The span of the only row lies beyond the canvas, and its second bound was once taken for a column of it.
+    zoom = np.array([[[5.8839273, 0, 0], [0, 5.8839273, 0], [0, 0, 1]]], np.float32)
+    assert_stays_inside(Scene(Canvas(1, 1, 1), np.full((1, 1, 3), 9, np.uint8), camera_T33=zoom))
 
 
 @pytest.mark.slow

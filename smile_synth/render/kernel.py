@@ -483,8 +483,9 @@ def _draw_stepped_view(frame_HB: Any, texels: Texels, step: Step) -> None:
         # Between these columns no texel is mirrored.
         first, last = _span(u, ux, (width - 1) << FRACTION_BITS, 0, num_columns)
         first, last = _span(v, vx, (height - 1) << FRACTION_BITS, first, last)
+        # Where there are none, both bounds may lie beyond the row.
         first = min(first, num_columns)
-        last = max(first, last)
+        last = max(first, min(last, num_columns))
         _draw_row(frame_HB[row], texels_N, width, u, ux, v, vx, first, last, _WHOLE)
         _draw_mirrored(frame_HB[row], texels, u, ux, v, vx, 0, first)
         _draw_mirrored(frame_HB[row], texels, u, ux, v, vx, last, num_columns)
