@@ -231,7 +231,8 @@ def report(case: Case, updates: int) -> None:
 def main() -> None:
     """Measure what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    parser.add_argument("--device", default=device, choices=["cpu", "cuda"])
     parser.add_argument("--size", help="small on CPU, base on CUDA")
     parser.add_argument("--batches", type=int, nargs="+", help="4 on CPU, 32 and 256 on CUDA")
     parser.add_argument("--updates", type=int, default=3, help="timed updates of each variant")

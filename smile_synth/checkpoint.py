@@ -12,7 +12,7 @@ A checkpoint is a dictionary of plain values and tensors, readable with ``torch.
 ``recipe``     the resolved recipe
 ``canvas``     height, width and frames of the clips
 ``stages``     names of the stages and updates of each
-``best``       what the watch needs to go on: the first effective ranks it saw
+``watch``      what the watch needs to go on: the first effective ranks it saw
 =============  ==================================================================================================
 
 No random state is stored: every update's randomness is a function of (seed, stage, update, place in the batch).
@@ -27,12 +27,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import torch
 from torch import nn
 
 from smile_synth.errors import CheckpointError
 from smile_synth.training.optimizer import like, whole
+from smile_synth.weights import check_archive
 
 FORMAT = "smile-synth checkpoint"
 VERSION = 1
@@ -115,12 +117,13 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint {path}; start without --resume, or check the run folder")
     try:
+        check_archive(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError) as error:
+    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError, BadZipFile) as error:
         reason = " ".join(str(error).split())[:160]
         raise CheckpointError(
             f"checkpoint {path} is damaged or not a checkpoint ({reason}); "
-            f"copy a milestone from {path.parent} over it to go on from there"
+            f"copy a milestone over it to go on from there, if {path.parent} has one, or start a new run"
         ) from None
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise CheckpointError(f"{path} is not a checkpoint of smile-synth; resume needs checkpoints/{LATEST} of a run")

@@ -54,6 +54,7 @@ class Dataset:
         params: what to render.
         seed: seed of the data set, 0 or more.
         folder: what relative paths in ``params`` start from, usually the recipe's folder.
+        typed: the recipe as it stands on the command line, for the command that repeats a clip.
 
     Raises:
         GeneratorError: the generator is unknown, or cannot be built.
@@ -61,8 +62,8 @@ class Dataset:
         AssetError: backgrounds or objects cannot be read.
     """
 
-    def __init__(self, params: DatasetParams, *, seed: int, folder: Path) -> None:
-        self.params, self.seed, self.folder = params, seed, folder
+    def __init__(self, params: DatasetParams, *, seed: int, folder: Path, typed: str = "RECIPE") -> None:
+        self.params, self.seed, self.folder, self.typed = params, seed, folder, typed
         self.canvas = Canvas(params.canvas.height, params.canvas.width, params.canvas.frames)
         self.assets = Assets.build(params.assets, folder=folder)
         context = GeneratorContext(canvas=self.canvas, assets=self.assets, folder=folder)
@@ -74,7 +75,7 @@ class Dataset:
         return self.params.clips
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_rebuild, (self.params, self.seed, self.folder))
+        return (_rebuild, (self.params, self.seed, self.folder, self.typed))
 
     @property
     def generator_names(self) -> tuple[str, ...]:
@@ -96,38 +97,43 @@ class Dataset:
             with deadline(self.params.clip_timeout_s):
                 scene = self.generator.sample(rng=clip_rng(self.seed, clip))
         except SmileSynthError as error:
-            raise self._failure(clip, str(error)) from error
+            raise self.failure(clip, str(error)) from error
         except DeadlineError as error:
-            raise self._failure(clip, f"{error}, which dataset.clip_timeout_s allows") from error
+            raise self.failure(clip, f"{error}, which dataset.clip_timeout_s allows") from error
         except (Exception, SystemExit) as error:
-            raise self._failure(clip, f"{type(error).__name__}: {error}") from error
+            raise self.failure(clip, f"{type(error).__name__}: {error}") from error
         self._check(scene, clip)
         return scene
 
+    def repeat_command(self, clip: int) -> str:
+        """Return the command that samples and renders one clip alone."""
+        return f"smile-synth preview {self.typed} --seed {self.seed} --clip {clip} --debug"
+
     def _check(self, scene: Scene, clip: int) -> None:
         if not isinstance(scene, Scene):
-            raise self._failure(clip, f"sample() must return a Scene, got {type(scene).__name__}")
+            raise self.failure(clip, f"sample() must return a Scene, got {type(scene).__name__}")
         expected, got = self.canvas, scene.canvas
         if (got.height, got.width, got.num_frames) != (expected.height, expected.width, expected.num_frames):
-            raise self._failure(clip, f"the scene's canvas must be {expected}, got {got}")
+            raise self.failure(clip, f"the scene's canvas must be {expected}, got {got}")
         if len(scene.layers) > self.max_objects:
-            raise self._failure(clip, f"at most {self.max_objects} layers were promised, got {len(scene.layers)}")
+            raise self.failure(clip, f"at most {self.max_objects} layers were promised, got {len(scene.layers)}")
         if set(scene.labels) != set(self.label_specs):
-            raise self._failure(
+            raise self.failure(
                 clip, f"labels must be {sorted(self.label_specs)} as declared, got {sorted(scene.labels)}"
             )
         for name, spec in self.label_specs.items():
             problem = spec.problem_with(scene.labels[name], len(scene.layers))
             if problem:
-                raise self._failure(clip, f"label {name!r} {problem}")
+                raise self.failure(clip, f"label {name!r} {problem}")
         for asset_id in (scene.background_id, *(layer.object_id for layer in scene.layers)):
             if not NO_ASSET <= asset_id < len(self.assets):
-                raise self._failure(clip, f"asset {asset_id} does not exist; the table has {len(self.assets)} rows")
+                raise self.failure(clip, f"asset {asset_id} does not exist; the table has {len(self.assets)} rows")
 
-    def _failure(self, clip: int, reason: str) -> GeneratorError:
+    def failure(self, clip: int, reason: str) -> GeneratorError:
+        """Return the error that names generator, clip, seed, reason, and how to repeat the clip."""
         return GeneratorError(
             f"generator {self.params.generator!r} failed in clip {clip} (seed {self.seed}): {reason}. "
-            f"Repeat just that clip with: smile-synth preview RECIPE --seed {self.seed} --clip {clip} --debug"
+            f"Repeat just that clip with: {self.repeat_command(clip)}"
         )
 
 
@@ -157,5 +163,5 @@ def build_generator(name: str, params: Mapping[str, Any], context: GeneratorCont
         raise GeneratorError(f"generator {name!r} cannot be built: {type(error).__name__}: {error}") from error
 
 
-def _rebuild(params: DatasetParams, seed: int, folder: Path) -> Dataset:
-    return Dataset(params, seed=seed, folder=folder)
+def _rebuild(params: DatasetParams, seed: int, folder: Path, typed: str) -> Dataset:
+    return Dataset(params, seed=seed, folder=folder, typed=typed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -30,8 +31,10 @@ class Recipe(StrictParams):
     dataset: DatasetParams | None = Field(None, description="what to render")
     pretrain: PretrainParams | None = Field(None, description="how to train")
     probe: ProbeParams | None = Field(None, description="what to ask the trained model")
+    paths_from: str | None = Field(None, description="folder that relative paths start from; absent: the recipe's own")
 
     _folder: Path = PrivateAttr(default_factory=Path.cwd)
+    _typed: str = PrivateAttr(default="RECIPE")
 
     @property
     def folder(self) -> Path:
@@ -39,12 +42,20 @@ class Recipe(StrictParams):
         return self._folder
 
     def resolved(self) -> dict[str, Any]:
-        """Return the recipe with every default filled in, as plain values that JSON and YAML can hold."""
-        return self.model_dump(mode="json")
+        """Return the recipe with every default filled in, as plain values that JSON and YAML can hold.
 
-    def to_yaml(self) -> str:
-        """Return the resolved recipe as YAML that ``load_recipe`` reads back to the same values."""
-        return yaml.safe_dump(self.resolved(), sort_keys=False, allow_unicode=True, width=110)
+        The folder that paths start from is left out: it belongs to a machine, not to a data set or a training.
+        """
+        return self.model_dump(mode="json", exclude={"paths_from"})
+
+    def to_yaml(self, *, with_folder: bool = False) -> str:
+        """Return the resolved recipe as YAML that ``load_recipe`` reads back to the same values.
+
+        Args:
+            with_folder: name the folder that relative paths start from, for a copy that lies elsewhere.
+        """
+        folder = {"paths_from": str(self.folder.resolve())} if with_folder else {}
+        return yaml.safe_dump({**self.resolved(), **folder}, sort_keys=False, allow_unicode=True, width=110)
 
     def section(self, name: str) -> Any:
         """Return the section ``name`` (dataset, pretrain or probe).
@@ -63,7 +74,7 @@ class Recipe(StrictParams):
 
     def build_dataset(self) -> Dataset:
         """Return the data set that the section ``dataset`` describes."""
-        return Dataset(self.section("dataset"), seed=self.seed, folder=self.folder)
+        return Dataset(self.section("dataset"), seed=self.seed, folder=self.folder, typed=self._typed)
 
 
 def recipe_digest(resolved: Mapping[str, Any]) -> str:
@@ -103,7 +114,10 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
     values = _read_extended(path, depth=0)
     for override in overrides:
         apply_override(values, override)
-    return parse_recipe(values, folder=folder, origin=path.name, name=path.stem)
+    recipe = parse_recipe(values, folder=folder, origin=path.name, name=path.stem)
+    settings = [word for override in overrides if not override.startswith("seed=") for word in ("--set", override)]
+    recipe._typed = shlex.join([str(name_or_path), *settings])
+    return recipe
 
 
 def parse_recipe(values: Mapping[str, Any], *, folder: Path, origin: str, name: str = "") -> Recipe:
@@ -122,7 +136,7 @@ def parse_recipe(values: Mapping[str, Any], *, folder: Path, origin: str, name: 
         recipe = Recipe.model_validate({**values, "name": values.get("name") or name})
     except ValidationError as error:
         raise RecipeError(first_problem(error, Recipe, where=f"recipe {origin}")) from None
-    recipe._folder = folder
+    recipe._folder = folder if recipe.paths_from is None else Path(recipe.paths_from)
     return recipe
 
 

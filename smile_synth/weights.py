@@ -34,6 +34,20 @@ _DATA_TYPES: list[Any] = [
 _PREFIXES = ("module.", "_orig_mod.")
 
 
+def check_archive(path: Path) -> None:
+    """Read a zip archive, as ``torch.save`` writes it, against its checksums: torch itself never looks at them.
+
+    Raises:
+        zipfile.BadZipFile: a part of it is damaged.
+    """
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise zipfile.BadZipFile(f"its part {damaged} fails its checksum")
+
+
 def read_file(path: Path) -> Any:
     """Return what a file of weights holds, whatever its format.
 
@@ -53,6 +67,7 @@ def read_file(path: Path) -> Any:
     try:
         if path.suffix == ".safetensors":
             return _read_safetensors(path)
+        check_archive(path)
         if is_torchscript(path):
             return _read_torchscript(path)
         with torch.serialization.safe_globals(_DATA_TYPES):

@@ -4,11 +4,13 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from smile_synth.checkpoint import Checkpoints, load_model_state, model_state, read_checkpoint, write_atomically
-from smile_synth.errors import CheckpointError
+from smile_synth.errors import CheckpointError, WeightsError
+from smile_synth.weights import read_file
 
 
 def state(step: int = 1) -> dict[str, Any]:
@@ -102,3 +104,16 @@ def test_weights_come_back_to_the_bit() -> None:
     one, other = torch.nn.Linear(3, 2), torch.nn.Linear(3, 2)
     load_model_state(other, model_state(one))
     assert torch.equal(one.weight, other.weight)
+
+
+def test_a_flipped_byte_in_a_weight_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "latest.pt"
+    torch.save({"model": {"weight": torch.full((4096,), 1.0)}}, path)
+    content = bytearray(path.read_bytes())
+    content[content.index(np.full(64, 1.0, np.float32).tobytes()) + 100] ^= 1
+    path.write_bytes(content)
+    torch.load(path, weights_only=True)  # torch itself does not see it
+    with pytest.raises(CheckpointError, match="fails its checksum"):
+        read_checkpoint(path)
+    with pytest.raises(WeightsError, match="fails its checksum"):
+        read_file(path)

@@ -103,3 +103,24 @@ def test_doctor_names_versions_devices_and_plug_ins(smile_synth: CommandLine) ->
     assert done.returncode == 0, done.stderr
     for word in ("torch", "cores", "cutouts", "Next: smile-synth demo"):
         assert word in done.stdout
+
+
+def test_sigterm_ends_a_render_as_ctrl_c_does(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "smile_synth",
+        "render",
+        "demo",
+        "--out",
+        "x.zarr",
+        "--set",
+        "dataset.clips=100000",
+    ]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    assert process.stderr.readline().startswith("render: "), "it has begun"
+    process.terminate()
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert said.splitlines()[-1] == "smile-synth: interrupted; run the same command again to go on"

@@ -106,3 +106,18 @@ def test_a_missing_section_is_named() -> None:
     recipe = parse_recipe({"dataset": {"clips": 1}}, folder=Path.cwd(), origin="r", name="r")
     with pytest.raises(RecipeError, match="no section 'probe', it has dataset"):
         recipe.section("probe")
+
+
+def test_a_copy_elsewhere_keeps_what_paths_start_from(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "run").mkdir()
+    recipe = load_recipe(write(tmp_path / "mine", "r.yaml", "dataset: {clips: 3}"))
+    copy = load_recipe(write(tmp_path / "run", "recipe.yaml", recipe.to_yaml(with_folder=True)))
+    assert copy.folder == (tmp_path / "mine").resolve()
+    assert copy.resolved() == recipe.resolved(), "the folder belongs to the machine, not to the data set"
+
+
+def test_a_failing_clip_is_repeated_by_the_recipe_as_it_was_typed() -> None:
+    dataset = load_recipe("demo", ["dataset.clips=5000", "seed=4"]).build_dataset()
+    command = dataset.repeat_command(4000)
+    assert command == "smile-synth preview demo --set dataset.clips=5000 --seed 4 --clip 4000 --debug"

@@ -88,6 +88,7 @@ class TinyDataset(Dataset):
         params: TinyParams | None = None,
     ) -> None:
         self._rebuilt_from = (clips, shard, size, frames, seed, params)
+        self.typed = "tiny.yaml"
         self.params = DatasetParams(
             clips=clips,
             canvas=CanvasParams(height=size, width=size, frames=frames),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
+from types import FrameType
 from typing import Any
 
 import typer
@@ -91,6 +93,11 @@ for _name in COMMANDS:
     importlib.import_module(f"smile_synth.cli.{_name}").register(app)
 
 
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
 def main() -> None:
-    """Run the command line."""
+    """Run the command line; SIGTERM, as clusters send it, ends a command the way Ctrl-C does."""
+    signal.signal(signal.SIGTERM, _interrupt)
     app()

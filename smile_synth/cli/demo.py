@@ -31,12 +31,11 @@ def demo(
     out.mkdir(parents=True, exist_ok=True)
     store, run = out / "clips.zarr", out / "run"
     sheet, page = out / "clips.png", out / "report.html"
-    resume = ["--resume"] if (run / "checkpoints" / "latest.pt").exists() else []
     steps = [
         ("render clips", ["render", recipe, "--out", str(store)]),
         ("draw a contact sheet", ["preview", str(store), "--out", str(sheet), "--boxes"]),
         ("describe the data set", ["report", str(store), "--out", str(page)]),
-        ("pretrain a student", ["pretrain", recipe, "--data", str(store), "--out", str(run), *resume]),
+        ("pretrain a student", ["pretrain", recipe, "--data", str(store), "--out", str(run), "--resume"]),
         ("probe what it learned", ["probe", str(run), "--recipe", recipe]),
     ]
     for number, (what, arguments) in enumerate(steps, start=1):

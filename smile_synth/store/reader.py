@@ -241,7 +241,11 @@ class Store:
             clips = self.layout.clips_of(shard)
             try:
                 self._read_small_shard(spec, shard, crcs[shard], column[clips.start : clips.stop])
-            except (DamagedStoreError, OSError) as error:
+            except OSError as error:
+                raise StoreError(
+                    f"store {self.path}, array {spec.name}, shard {shard}: cannot be read ({error.strerror})"
+                ) from None
+            except DamagedStoreError as error:
                 raise DamagedStoreError(
                     f"store {self.path}, array {spec.name}, shard {shard}: {error}; "
                     f"mend it with: smile-synth verify {self.path} --repair"

@@ -174,8 +174,8 @@ def _check_time(worker: Worker, dataset: Dataset) -> None:
     if time.monotonic() - worker.last_change_s >= limit_s:
         raise GeneratorError(
             f"generator {dataset.params.generator!r}: clip {worker.clip} (seed {dataset.seed}) did not end within "
-            f"{limit_s:g} s; completed shards are safe. Look at it with: smile-synth preview RECIPE --seed "
-            f"{dataset.seed} --clip {worker.clip}; allow more with --set dataset.clip_timeout_s=SECONDS"
+            f"{limit_s:g} s; completed shards are safe. Repeat just that clip with: "
+            f"{dataset.repeat_command(worker.clip)}; allow more with --set dataset.clip_timeout_s=SECONDS"
         )
 
 

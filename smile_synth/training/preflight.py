@@ -28,6 +28,8 @@ from smile_synth.training.stages import Stage, plan_stages
 
 # Sections of ``pretrain`` that may change from one start of a run to the next.
 FREE_SECTIONS = ("runtime", "watch", "checkpoint")
+# Keys of ``pretrain.loading`` that may change too: the order of the clips does not depend on them.
+FREE_LOADING = ("on_error", "prefetch_batches")
 CHECKPOINTS_AT_ONCE = 3
 
 
@@ -214,9 +216,10 @@ def _check_same_run(state: Mapping[str, Any], recipe: Recipe, stages: list[list[
             f"stages cannot change on resume, start a new run with another --out"
         )
     old, new = dict(before["pretrain"]), dict(now["pretrain"])
-    for free in FREE_SECTIONS:
-        old.pop(free, None)
-        new.pop(free, None)
+    for values in (old, new):
+        for free in FREE_SECTIONS:
+            values.pop(free, None)
+        values["loading"] = {k: v for k, v in (values.get("loading") or {}).items() if k not in FREE_LOADING}
     for key, was, is_now in _differences(
         {"seed": before["seed"], "pretrain": old}, {"seed": now["seed"], "pretrain": new}
     ):

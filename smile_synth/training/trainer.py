@@ -147,7 +147,7 @@ class Trainer:
         self._restore()
         if self.world.is_first:
             self.job.folder.make()
-            self.job.folder.recipe.write_text(self.job.recipe.to_yaml(), encoding="utf-8")
+            self.job.folder.recipe.write_text(self.job.recipe.to_yaml(with_folder=True), encoding="utf-8")
             self._student_probe = self._prepare_probe()
         first = self.world.is_first
         after, watching = self.progress.step, self.job.params.watch
@@ -201,19 +201,26 @@ class Trainer:
 
     def _run_stage(self, number: int, stage: Stage, stage_step: int) -> str:
         with self._open_loader(number, stage) as loader:
-            batches = iter(loader)
-            while stage_step < stage.num_steps:
-                batch = self._next(loader, batches, stage, stage_step)
-                clips = self._on_device(batch)
-                self._pending.append(self.learner.update(clips, stage, stage_step, self.progress.step))
-                stage_step += 1
-                self.progress.step += 1
-                self.progress.position = batch.position
-                self.pace.trained(stage.clips_per_batch)
-                self._after_update(stage, stage_step, clips)
-                if self._is_asked_to_stop() and stage_step < stage.num_steps:
-                    self._save(stage, stage_step)
-                    return self.stop.reason or "another process was asked to stop"
+            reason = self._train(loader, stage, stage_step)
+        if loader.skipped:
+            path, clip = loader.skipped[0]
+            self.view.note(f"{len(loader.skipped)} times a damaged clip was skipped, the first was {path} clip {clip}")
+        return reason
+
+    def _train(self, loader: Loader, stage: Stage, stage_step: int) -> str:
+        batches = iter(loader)
+        while stage_step < stage.num_steps:
+            batch = self._next(loader, batches, stage, stage_step)
+            clips = self._on_device(batch)
+            self._pending.append(self.learner.update(clips, stage, stage_step, self.progress.step))
+            stage_step += 1
+            self.progress.step += 1
+            self.progress.position = batch.position
+            self.pace.trained(stage.clips_per_batch)
+            self._after_update(stage, stage_step, clips)
+            if self._is_asked_to_stop() and stage_step < stage.num_steps:
+                self._save(stage, stage_step)
+                return self.stop.reason or "another process was asked to stop"
         return ""
 
     def _open_loader(self, number: int, stage: Stage) -> Loader:
