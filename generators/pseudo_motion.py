@@ -40,7 +40,8 @@ class PseudoMotionParams(StrictParams):
         description="weights of the transforms; each clip draws its own",
     )
     num_joined: Span[Annotated[int, Field(ge=1, le=9)]] = Field(
-        (1, 2), description="fewest and most transforms that a clip joins; zoom with affine was best in the paper"
+        (1, 2),
+        description="fewest and most transforms that a clip joins (ours: the paper takes one, or zoom with affine)",
     )
     image: ImageParams = Field(ImageParams(), description="what is moved")
     strength: float = Field(
