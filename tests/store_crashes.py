@@ -106,7 +106,8 @@ def main() -> None:
         print(steps(folder))  # noqa: T201
     else:
         try:
-            render(folder, TinyParams(seconds_a_clip=0.2), workers=2)
+            # Slow enough that the last shard still has seconds to go when the first is seen to be complete.
+            render(folder, TinyParams(seconds_a_clip=1.0), workers=2)
         except KeyboardInterrupt:
             os.write(2, b"interrupted\n")
             sys.exit(130)
