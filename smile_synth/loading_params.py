@@ -16,6 +16,9 @@ class LoadingParams(StrictParams):
     weights: tuple[float, ...] | None = Field(
         None, description="share of each store in an epoch, above 0, in the order of --data; absent: every clip once"
     )
+    last: Literal["drop", "pad"] = Field(
+        "drop", description="the last incomplete batch of an epoch: left out, or filled up with clips of its beginning"
+    )
     on_error: Literal["stop", "skip"] = Field(
         "stop", description="at a damaged clip: stop the run by name, or put another clip in its place and count it"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tiny_training import assert_same_bits, run_tiny, tiny_recipe, tiny_store, weights
+from tiny_training import assert_same_bits, run_tiny, timeless_rows, tiny_recipe, tiny_store, weights
 
 from smile_synth.errors import DamagedStoreError, LoaderError
 from smile_synth.store.layout import shard_file
@@ -39,3 +39,12 @@ def test_damaged_clip_stops_or_is_skipped(tmp_path: Path) -> None:
     # What a stopped run needs to go on is allowed to change.
     recipe = tiny_recipe(max_steps=3, loading={"on_error": "skip", "prefetch_batches": 1})
     assert run_tiny(store, tmp_path / "stops", recipe, resume=True).finished
+
+
+@pytest.mark.parametrize(("last", "steps"), [("drop", 2 * 2), ("pad", 2 * 3)])
+def test_the_last_batch_is_dropped_or_padded(tmp_path: Path, last: str, steps: int) -> None:
+    recipe = tiny_recipe(max_steps=None, epochs=2, loading={"last": last})
+    summary = run_tiny(tiny_store(tmp_path, clips=11), tmp_path / "run", recipe)
+    assert summary.finished
+    assert summary.steps == steps
+    assert timeless_rows(tmp_path / "run")[-1]["epoch"] == 2

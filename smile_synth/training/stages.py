@@ -56,7 +56,8 @@ def plan_stages(params: PretrainParams, num_clips: int) -> tuple[Stage, ...]:
 def _lay_out(params: PretrainParams, stage: StageParams, num_clips: int) -> Stage:
     masks = stage.mask.masks_per_clip
     clips_per_batch = params.batch_size // masks
-    steps_per_epoch = num_clips // clips_per_batch
+    is_padded = params.loading.last == "pad"
+    steps_per_epoch = -(-num_clips // clips_per_batch) if is_padded else num_clips // clips_per_batch
     if steps_per_epoch == 0:
         raise TrainingError(
             f"a batch takes {clips_per_batch} clips (batch_size {params.batch_size}, {masks} masks a clip), the store "

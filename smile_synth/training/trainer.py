@@ -233,6 +233,7 @@ class Trainer:
             rank=self.world.rank,
             world_size=self.world.size,
             weights=loading.weights,
+            last=loading.last,
             on_error=loading.on_error,
             prefetch=loading.prefetch_batches,
             pin=self.world.device.type == "cuda",
