@@ -164,12 +164,16 @@ def _look(frames_THWC: Frames, boxes_KT4: npt.NDArray[np.float32], *, rings: Rin
 
 def _changes(frames_THWC: Frames) -> tuple[Floats, Floats]:
     """Return mean absolute change, and share of changed pixels, for every pair of neighbouring frames."""
-    grey = [cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY) for frame in frames_THWC]
-    change, changed = np.zeros(len(grey) - 1), np.zeros(len(grey) - 1)
-    for t in range(len(grey) - 1):
-        difference = cv2.absdiff(grey[t], grey[t + 1])
-        change[t] = cv2.mean(difference)[0]
-        changed[t] = np.count_nonzero(difference > CHANGED_LEVELS) / difference.size
+    frames, rows, width, channels = frames_THWC.shape
+    if frames < 2:
+        return np.zeros(0), np.zeros(0)
+    # All frames one under another: a call for the clip instead of one for every frame.
+    grey = cv2.cvtColor(frames_THWC.reshape(frames * rows, width, channels), cv2.COLOR_RGB2GRAY)
+    difference = cv2.absdiff(grey[:-rows], grey[rows:])
+    has_changed = cv2.threshold(difference, CHANGED_LEVELS, 1, cv2.THRESH_BINARY)[1]
+    pairs = [slice(first, first + rows) for first in range(0, len(difference), rows)]
+    change = np.array([cv2.mean(difference[pair])[0] for pair in pairs])
+    changed = np.array([cv2.countNonZero(has_changed[pair]) for pair in pairs]) / (rows * width)
     return change, changed
 
 

@@ -7,6 +7,7 @@ from functools import cached_property
 import cv2
 import numpy as np
 import numpy.typing as npt
+from scipy import fft
 
 from smile_synth.report.content import Curve
 
@@ -47,7 +48,8 @@ class Rings:
             frame_HWC: uint8, of the size of the rings.
         """
         grey = cv2.cvtColor(frame_HWC, cv2.COLOR_RGB2GRAY).astype(np.float32)
-        amplitude = np.abs(np.fft.rfft2((grey - grey.mean()) * self._window)).ravel()
+        # In single precision, which NumPy's own transform would leave.
+        amplitude = np.abs(fft.rfft2((grey - grey.mean()) * self._window)).ravel()
         total = np.bincount(self._ring, amplitude, minlength=NUM_RINGS + 1)[:NUM_RINGS]
         mean: Floats = np.maximum(total / np.maximum(self._count, 1), FLOOR)
         return mean
