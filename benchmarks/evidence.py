@@ -5,38 +5,39 @@
 - trajectory: the same features under masks that follow the objects (SMILE)
 - still: as trajectory, on clips whose objects do not move
 
-Every arm trains for the same time, with a schedule that ends then: its pace is measured first. Questions, their clips
-and the untrained network are the same for all. Run it again after an interruption: what is done is kept.
+Every arm trains for the same time, with a schedule that ends then: its pace is measured first, beside as many others as
+later. Runs go side by side, each on its share of the cores: small students waste a second thread. Questions, their
+clips and the untrained network are the same for all. Run it again after an interruption: what is done is kept.
 
     python benchmarks/evidence.py --dry-run
-    python benchmarks/evidence.py --out evidence --minutes 4
+    python benchmarks/evidence.py --out evidence --minutes 8
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from smile_synth.probe.evaluation import ProbePlace, probe_features
-from smile_synth.probe.files import write_results
-from smile_synth.probe.results import TRAINED, ProbeResults
-from smile_synth.probe.subject import extractors_of, open_subject
+from smile_synth.cores import num_cores
+from smile_synth.probe.files import RIGHT_FILE
+from smile_synth.probe.results import TRAINED
 from smile_synth.randomness import stream
 from smile_synth.recipe import load_recipe
 
 ARMS = ("pixels", "features", "trajectory", "still")
 OURS = "trajectory"
-STEPS_TO_TIME = 24
+STEPS_TO_TIME = 32
 RESAMPLES = 4000
 
 Right = dict[str, npt.NDArray[np.bool_]]
@@ -51,6 +52,7 @@ class Plan:
         arms: which of ``ARMS``.
         seeds: of the training; the clips are the same.
         minutes: training time of one run.
+        at_once: runs side by side.
         overrides: over every recipe.
     """
 
@@ -58,6 +60,7 @@ class Plan:
     arms: tuple[str, ...]
     seeds: tuple[int, ...]
     minutes: float
+    at_once: int
     overrides: tuple[str, ...]
 
     def store(self, arm: str) -> Path:
@@ -68,14 +71,35 @@ class Plan:
         """Where a run lies."""
         return self.out / "runs" / f"{arm}-{seed}"
 
+    @property
+    def baselines(self) -> Path:
+        """Where the untrained network, frame differences and the teacher are probed."""
+        return self.out / "baselines"
 
-def command(*arguments: str) -> None:
-    """Run the command line as a user would."""
-    print("$ smile-synth", *arguments, flush=True)
-    code = subprocess.run([sys.executable, "-m", "smile_synth", *arguments], check=False).returncode
+    @property
+    def threads(self) -> int:
+        """Threads of one run."""
+        return max(1, num_cores() // self.at_once)
+
+
+def command(plan: Plan, name: str, *arguments: str) -> None:
+    """Run the command line as a user would, with a log of its own.
+
+    Raises:
+        RuntimeError: it failed; the message names the log.
+    """
+    log = plan.out / "logs" / f"{name}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    threads = str(plan.threads)
+    environment = {**os.environ, "OMP_NUM_THREADS": threads, "NUMBA_NUM_THREADS": threads}
+    began_s = time.monotonic()
+    with log.open("a", encoding="utf-8") as file:
+        print("$ smile-synth", *arguments, file=file, flush=True)
+        words = [sys.executable, "-m", "smile_synth", *arguments]
+        code = subprocess.run(words, check=False, stdout=file, stderr=file, env=environment).returncode
     if code:
-        # The command has said why; what is done is kept.
-        sys.exit(code)
+        raise RuntimeError(f"{name} stopped with exit code {code}; see {log}. What is done is kept")
+    print(f"{time.strftime('%H:%M:%S')} {name}: {time.monotonic() - began_s:.0f} s", flush=True)
 
 
 def settings(*overrides: str) -> list[str]:
@@ -83,11 +107,16 @@ def settings(*overrides: str) -> list[str]:
     return [part for override in overrides for part in ("--set", override)]
 
 
-def measure_pace(plan: Plan, arm: str) -> float:
-    """Return the updates a second of an arm, measured once and kept."""
-    kept = plan.out / "pace" / f"{arm}.json"
+def pace_file(plan: Plan, arm: str) -> Path:
+    """Where the pace of an arm is kept."""
+    return plan.out / "pace" / f"{arm}.json"
+
+
+def measure_pace(plan: Plan, arm: str) -> None:
+    """Measure the updates a second of an arm, once."""
+    kept = pace_file(plan, arm)
     if kept.is_file():
-        return float(json.loads(kept.read_text())["updates_per_second"])
+        return
     run = plan.out / "pace" / arm
     short = (f"pretrain.max_steps={STEPS_TO_TIME}", "pretrain.optimizer.warmup_steps=2", "pretrain.watch.every_steps=1")
     train(plan, arm, run, *short)
@@ -96,40 +125,55 @@ def measure_pace(plan: Plan, arm: str) -> float:
     # The first updates are slower: caches are cold.
     pace = float(np.median([row["clips_per_second"] for row in rows[STEPS_TO_TIME // 3 :]]))
     updates = pace / recipe.section("pretrain").batch_size
-    kept.write_text(json.dumps({"updates_per_second": updates}))
-    return updates
+    kept.write_text(json.dumps({"updates_per_second": updates, "at_once": plan.at_once}))
+
+
+def num_steps(plan: Plan, arm: str) -> int:
+    """Return how many updates an arm makes in the time of a run."""
+    pace = json.loads(pace_file(plan, arm).read_text())["updates_per_second"]
+    return max(2, int(60 * plan.minutes * pace))
 
 
 def train(plan: Plan, arm: str, run: Path, *overrides: str) -> None:
     """Train one run, or go on with it."""
     arguments = ["pretrain", f"evidence-{arm}", "--data", str(plan.store(arm)), "--out", str(run), "--resume"]
-    command(*arguments, *settings(*plan.overrides, *overrides))
+    command(plan, f"{run.parent.name}-{run.name}", *arguments, *settings(*plan.overrides, *overrides))
 
 
-def probe(plan: Plan, arm: str, seed: int) -> Right:
-    """Probe one run, once; return which test clips it and the baselines answer rightly."""
-    run = plan.run(arm, seed)
-    kept = run / "probe" / "right.npz"
-    if not kept.is_file():
-        params = load_recipe(f"evidence-{arm}", plan.overrides).section("probe")
-        subject = open_subject(run, torch.device("cpu"))
-        # Shared by all runs: clips, and the features of what is the same for all.
-        place = ProbePlace(plan.out / "features", plan.out / "clips", Path.cwd(), subject.device)
-        extractors = extractors_of(subject, params)
-        results = probe_features(extractors, params, subject.canvas, place, checkpoint=str(run))
-        write_results(results, run / "probe")
-        np.savez(kept, **right_answers(results))
-    with np.load(kept) as arrays:
+def probe(plan: Plan, arm: str, model: Path, out: Path, baselines: str) -> None:
+    """Probe one run, once."""
+    if (out / RIGHT_FILE).is_file():
+        return
+    arguments = ["probe", str(model), "--recipe", f"evidence-{arm}", "--out", str(out)]
+    arguments += ["--clips", str(plan.out / "clips"), "--workers", str(plan.threads)]
+    command(plan, f"probe-{out.name}", *arguments, *settings(*plan.overrides, f"probe.baselines={baselines}"))
+
+
+def train_and_probe(plan: Plan, arm: str, seed: int) -> None:
+    """Train and probe one of the runs that the table is made of."""
+    steps, run = num_steps(plan, arm), plan.run(arm, seed)
+    length = (f"pretrain.max_steps={steps}", f"pretrain.optimizer.warmup_steps={max(1, steps // 10)}")
+    train(plan, arm, run, f"seed={seed}", *length)
+    probe(plan, arm, run, plan.out / "probes" / run.name, "[]")
+
+
+def side_by_side(plan: Plan, jobs: Iterable[Callable[[], None]]) -> None:
+    """Run jobs, as many at once as planned; after the first failure none is begun any more."""
+    with ThreadPoolExecutor(plan.at_once) as pool:
+        futures: list[Future[None]] = [pool.submit(job) for job in jobs]
+        try:
+            for future in futures:
+                future.result()
+        except BaseException:
+            # The commands of Ctrl-C have been told, too, and save where they are.
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def read_right(folder: Path) -> Right:
+    """Return which test clips were answered rightly, by ``question/classifier/features``."""
+    with np.load(folder / RIGHT_FILE) as arrays:
         return {name: arrays[name] for name in arrays.files}
-
-
-def right_answers(results: ProbeResults) -> dict[str, Any]:
-    """Return right or wrong of every test clip by ``question/classifier/features``."""
-    return {
-        f"{question.name}/{reading.classifier}/{reading.features}": reading.score.is_right
-        for question in results.questions
-        for reading in question.readings
-    }
 
 
 def interval(right_SC: npt.NDArray[np.float64]) -> tuple[float, float, float]:
@@ -148,9 +192,14 @@ def interval(right_SC: npt.NDArray[np.float64]) -> tuple[float, float, float]:
     return float(right_SC.mean()), float(low), float(high)
 
 
-def table(plan: Plan, right: dict[tuple[str, int], Right]) -> str:
+def table(plan: Plan) -> str:
     """Return accuracies of every arm, and by how much ours is better, as Markdown."""
-    first = right[plan.arms[0], plan.seeds[0]]
+    right = {
+        (arm, seed): read_right(plan.out / "probes" / plan.run(arm, seed).name)
+        for arm in plan.arms
+        for seed in plan.seeds
+    }
+    first = read_right(plan.baselines)
     asked = list(dict.fromkeys(name.rpartition("/")[0] for name in first))
     baselines = [name for name in dict.fromkeys(name.rpartition("/")[2] for name in first) if name != TRAINED]
     lines = [row("question", *plan.arms, *baselines), row(*["---"] * (1 + len(plan.arms) + len(baselines)))]
@@ -198,37 +247,53 @@ def show_plan(plan: Plan) -> None:
         pretrain = recipe.section("pretrain")
         mask = pretrain.plan[0].mask.kind
         print(f"  {arm}: target {pretrain.target.kind}, mask {mask}, {recipe.section('dataset').clips} clips")
-    print(f"training alone takes {runs * plan.minutes / 60:.1f} hours; probes come on top")
+    hours = -(-runs // plan.at_once) * plan.minutes / 60
+    print(
+        f"{plan.at_once} at once, threads of each: {plan.threads}; training takes {hours:.1f} hours, probes come on top"
+    )
 
 
-def main() -> None:
+def run_plan(plan: Plan) -> str:
+    """Render, time, train and probe; return the table."""
+    for store, arm in {plan.store(arm): arm for arm in plan.arms}.items():
+        command(plan, store.stem, "render", f"evidence-{arm}", "--out", str(store), *settings(*plan.overrides))
+    side_by_side(plan, [lambda arm=arm: measure_pace(plan, arm) for arm in plan.arms])  # type: ignore[misc]
+    # Any run does: what is asked of it here is its untrained twin, its teacher and the frames. Alone, for it renders
+    # the clips that all share.
+    untrained = plan.out / "pace" / OURS if OURS in plan.arms else plan.out / "pace" / plan.arms[0]
+    arm = untrained.name
+    probe(plan, arm, untrained, plan.baselines, "[untrained,differences,teacher]")
+    runs = [(arm, seed) for seed in plan.seeds for arm in plan.arms]
+    side_by_side(plan, [lambda arm=arm, seed=seed: train_and_probe(plan, arm, seed) for arm, seed in runs])  # type: ignore[misc]
+    steps = ", ".join(f"{arm} {num_steps(plan, arm)}" for arm in plan.arms)
+    return f"updates of a run: {steps}\n\n{table(plan)}"
+
+
+def main() -> int:
     """Render, time, train, probe, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("evidence"))
-    parser.add_argument("--minutes", type=float, default=4.0, help="training time of one run")
+    parser.add_argument("--minutes", type=float, default=8.0, help="training time of one run")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
+    parser.add_argument("--at-once", type=int, default=num_cores(), help="runs side by side; else one a core")
     parser.add_argument("--set", dest="overrides", action="append", default=[], help="key.sub=value over every recipe")
     parser.add_argument("--dry-run", action="store_true", help="say what would be run")
     given = parser.parse_args()
-    plan = Plan(given.out, tuple(given.arms), tuple(given.seeds), given.minutes, tuple(given.overrides))
+    overrides = tuple(given.overrides)
+    plan = Plan(given.out, tuple(given.arms), tuple(given.seeds), given.minutes, given.at_once, overrides)
     show_plan(plan)
     if given.dry_run:
-        return
-    for arm in plan.arms:
-        command("render", f"evidence-{arm}", "--out", str(plan.store(arm)), *settings(*plan.overrides))
-    steps = {arm: max(2, int(60 * plan.minutes * measure_pace(plan, arm))) for arm in plan.arms}
-    right: dict[tuple[str, int], Right] = {}
-    for seed in plan.seeds:
-        for arm in plan.arms:
-            warmup = max(1, steps[arm] // 10)
-            length = (f"pretrain.max_steps={steps[arm]}", f"pretrain.optimizer.warmup_steps={warmup}")
-            train(plan, arm, plan.run(arm, seed), f"seed={seed}", *length)
-            right[arm, seed] = probe(plan, arm, seed)
-    text = table(plan, right)
+        return 0
+    try:
+        text = run_plan(plan)
+    except RuntimeError as problem:
+        print(f"error: {problem}", file=sys.stderr)
+        return 1
     (plan.out / "table.md").write_text(text + "\n", encoding="utf-8")
-    print(f"\nupdates of a run: {steps}\n\n{text}\n\nwritten to {plan.out / 'table.md'}")
+    print(f"\n{text}\n\nwritten to {plan.out / 'table.md'}")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

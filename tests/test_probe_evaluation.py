@@ -21,7 +21,7 @@ from smile_synth.interop.interop import export, read_student
 from smile_synth.model.student import StudentShape, build_student
 from smile_synth.pretrain_params import StudentParams
 from smile_synth.probe.evaluation import ProbePlace, probe_features
-from smile_synth.probe.files import write_results
+from smile_synth.probe.files import RIGHT_FILE, write_results
 from smile_synth.probe.params import ProbeParams
 from smile_synth.probe.results import ProbeResults
 from smile_synth.probe.student_probe import StudentProbe
@@ -91,6 +91,12 @@ def test_a_probe_of_a_run_leaves_a_table_figures_and_pictures(subject: Subject, 
         assert reading["accuracy"]["low"] <= reading["accuracy"]["value"] <= reading["accuracy"]["high"]
         assert np.trace(reading["confusion"]) / 64 == pytest.approx(reading["accuracy"]["value"])
     assert {r["features"] for r in direction["readings"]} == {"trained", "untrained", "differences", "teacher"}
+    with np.load(tmp_path / "out" / RIGHT_FILE) as right:
+        assert len(right.files) == 2 * 2 * 4
+        for reading in outline["readings"]:
+            is_right = right[f"outline/{reading['classifier']}/{reading['features']}"]
+            assert (is_right.dtype, is_right.shape) == (np.bool_, (64,))
+            assert is_right.mean() == pytest.approx(reading["accuracy"]["value"])
 
 
 def test_the_same_probe_again_gives_the_same_figures_from_kept_features(subject: Subject, tmp_path: Path) -> None:

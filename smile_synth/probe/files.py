@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from smile_synth.probe.pictures import draw_confusions
 from smile_synth.probe.results import ProbeResults
 
+RIGHT_FILE = "right.npz"
+
 
 def write_results(results: ProbeResults, folder: Path) -> list[Path]:
-    """Write results.json, table.txt and one picture a question and classifier.
+    """Write results.json, table.txt, right.npz and one picture a question and classifier.
 
     Args:
         results: what to write.
@@ -30,7 +35,18 @@ def write_results(results: ProbeResults, folder: Path) -> list[Path]:
             picture = folder / f"confusion-{question.name}-{classifier}.png"
             draw_confusions(question, classifier, picture)
             pictures.append(picture)
+    # Last: where it lies, the probe is done.
+    _write_right(results, folder / RIGHT_FILE)
     return [table, figures, *pictures]
+
+
+def _write_right(results: ProbeResults, path: Path) -> None:
+    """Keep right or wrong of every test clip: two models probed alike can then be compared clip by clip."""
+    partial = path.with_name(f".{path.name}.partial")
+    arrays: dict[str, Any] = dict(results.right())
+    with partial.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+    os.replace(partial, path)
 
 
 def _replace(path: Path, text: str) -> None:

@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from smile_synth.probe.score import Interval, Score
 
 RESULTS_VERSION = 1
@@ -87,6 +90,14 @@ class ProbeResults:
             for question in self.questions
             for reading in question.readings
             if reading.features == TRAINED
+        }
+
+    def right(self) -> dict[str, npt.NDArray[np.bool_]]:
+        """Return right or wrong of every test clip, bool (clips,), by ``question/classifier/features``."""
+        return {
+            f"{question.name}/{reading.classifier}/{reading.features}": reading.score.is_right
+            for question in self.questions
+            for reading in question.readings
         }
 
     def to_json(self) -> dict[str, Any]:
