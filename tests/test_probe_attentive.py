@@ -10,7 +10,7 @@ from smile_synth.probe.attentive import AttentivePooling, fit_attentive, num_hea
 from smile_synth.probe.classifiers import Examples, Fitted, group_accuracy
 from smile_synth.probe.params import AttentiveParams
 
-PARAMS = AttentiveParams(epochs=25, batch_size=16, learning_rate=0.01)
+PARAMS = AttentiveParams(epochs=25, batch_size=16, learning_rates=(1e-6, 0.01))
 
 
 def one_telling_token(count: int, *, seed: int) -> Examples:
@@ -39,6 +39,12 @@ def test_it_finds_the_token_that_tells() -> None:
     test = one_telling_token(100, seed=2)
     fitted = fit(one_telling_token(300, seed=1))
     assert group_accuracy(fitted.probabilities(test.features), test) > 0.95
+
+
+def test_the_learning_rate_that_serves_is_chosen_on_held_out_clips() -> None:
+    fitted = fit(one_telling_token(100, seed=1))
+    assert fitted.chosen == {"learning_rate": 0.01, "weight_decay": 0.05}
+    assert fitted.validation_accuracy > 0.8
 
 
 def test_the_same_seed_gives_the_same_answers_and_leaves_torch_alone() -> None:

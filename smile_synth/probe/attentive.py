@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,13 @@ from smile_synth.probe.params import AttentiveParams
 
 CHANNELS_PER_HEAD = 64
 WARM_UP_SHARE = 0.1
+
+
+class Candidate(NamedTuple):
+    """What is chosen on the validation part."""
+
+    learning_rate: float
+    weight_decay: float
 
 
 class AttentivePooling(nn.Module):
@@ -64,38 +71,44 @@ def fit_attentive(
     device: torch.device,
     advance: Callable[[int], None],
 ) -> Fitted:
-    """Fit attentive pooling, its weight decay chosen on a validation part.
+    """Fit attentive pooling, its learning rate and weight decay chosen on a validation part.
 
     Args:
         train: examples to fit on, features are tokens (examples, N, D) and may lie on disk.
-        params: schedule, and weight decays to choose from.
-        share: share of the training groups held out to choose the weight decay; then all are fitted again.
+        params: schedule, and learning rates and weight decays to choose from.
+        share: share of the training groups held out to choose them; then all are fitted again.
         rng: draws the held-out groups, the initial weights and the order of the examples.
         device: where to fit.
         advance: called with the number of passes done, ``num_passes(params)`` in all.
     """
-    decays, chosen, validation = params.weight_decays, params.weight_decays[0], float("nan")
-    if len(decays) > 1:
+    candidates, validation = candidates_of(params), float("nan")
+    chosen = candidates[0]
+    if len(candidates) > 1:
         is_held_out = held_out(train, share=share, rng=rng)
         rows, held_rows = np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)
         choose_part = Examples(held_rows, train.labels[held_rows], train.groups[held_rows])
         answers = []
-        for decay in decays:
-            model = _train(train, rows, params, decay, rng, device, advance)
+        for candidate in candidates:
+            model = _train(train, rows, params, candidate, rng, device, advance)
             answers.append(_probabilities(model, train.features, held_rows, params.batch_size, device))
         best = int(np.argmin([group_loss(answer, choose_part) for answer in answers]))
-        chosen, validation = decays[best], group_accuracy(answers[best], choose_part)
+        chosen, validation = candidates[best], group_accuracy(answers[best], choose_part)
     model = _train(train, np.arange(len(train.labels)), params, chosen, rng, device, advance)
 
     def probabilities(tokens: npt.NDArray[Any]) -> Probabilities:
         return _probabilities(model, tokens, np.arange(len(tokens)), params.batch_size, device)
 
-    return Fitted(probabilities, {"weight_decay": chosen}, validation)
+    return Fitted(probabilities, chosen._asdict(), validation)
+
+
+def candidates_of(params: AttentiveParams) -> list[Candidate]:
+    """Return every pair of a learning rate and a weight decay."""
+    return [Candidate(rate, decay) for rate in params.learning_rates for decay in params.weight_decays]
 
 
 def num_passes(params: AttentiveParams) -> int:
     """Return how many passes over the training part ``fit_attentive`` makes."""
-    candidates = len(params.weight_decays)
+    candidates = len(candidates_of(params))
     return params.epochs * (candidates + 1 if candidates > 1 else 1)
 
 
@@ -111,17 +124,17 @@ def _train(
     examples: Examples,
     rows: npt.NDArray[np.int64],
     params: AttentiveParams,
-    weight_decay: float,
+    candidate: Candidate,
     rng: np.random.Generator,
     device: torch.device,
     advance: Callable[[int], None],
 ) -> AttentivePooling:
     model = _new_model(examples, rows, params, rng, device)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=params.learning_rate, weight_decay=weight_decay)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=candidate.learning_rate, weight_decay=candidate.weight_decay)
     steps_per_epoch = -(-len(rows) // params.batch_size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer,
-        params.learning_rate,
+        candidate.learning_rate,
         total_steps=params.epochs * steps_per_epoch,
         pct_start=WARM_UP_SHARE,
         cycle_momentum=False,

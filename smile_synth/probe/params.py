@@ -5,7 +5,7 @@ This module imports no torch: recipes are read wherever the command line starts.
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -109,9 +109,11 @@ class AttentiveParams(StrictParams):
 
     epochs: int = Field(30, ge=1, le=1000, description="passes over the training clips")
     batch_size: int = Field(32, ge=1, le=4096, description="clips in a step")
-    learning_rate: float = Field(1e-3, gt=0, le=1, description="peak learning rate of AdamW")
-    weight_decays: tuple[float, ...] = Field(
-        (1e-2, 1e-1), min_length=1, description="weight decays to choose from, on the validation part"
+    learning_rates: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
+        (1e-3, 1e-2), min_length=1, description="peak learning rates of AdamW to choose from, on the validation part"
+    )
+    weight_decays: tuple[Annotated[float, Field(ge=0)], ...] = Field(
+        (0.05,), min_length=1, description="weight decays to choose from, likewise"
     )
     heads: int = Field(0, ge=0, le=64, description="attention heads; 0 means one for every 64 channels")
 
