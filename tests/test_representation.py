@@ -27,6 +27,7 @@ def test_constant_tokens_have_collapsed() -> None:
 def test_falling_rank_is_warned_of_and_a_steady_one_is_not() -> None:
     first = Spread(1.0, 100.0)
     assert "fell from 100.0 to 9.0" in collapse_warning("student", Spread(1.0, 9.0), first)
+    assert "lower learning rate" in collapse_warning("student", Spread(1.0, 16.0), first)
     assert collapse_warning("student", Spread(1.0, 50.0), first) == ""
 
 
