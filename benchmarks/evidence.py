@@ -22,14 +22,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from smile_synth.cores import num_cores
+from smile_synth.probe.evaluation import ProbePlace, prepare
 from smile_synth.probe.files import RIGHT_FILE
 from smile_synth.probe.results import TRAINED
 from smile_synth.randomness import stream
@@ -149,6 +151,20 @@ def probe(plan: Plan, arm: str, model: Path, out: Path, baselines: str) -> None:
     command(plan, f"probe-{out.name}", *arguments, *settings(*plan.overrides, f"probe.baselines={baselines}"))
 
 
+def render_questions(plan: Plan) -> None:
+    """Render the clips that all probes share, before several would do so at once."""
+    recipe = load_recipe(f"evidence-{plan.arms[0]}", plan.overrides)
+    place = ProbePlace(plan.baselines, plan.out / "clips", recipe.folder, torch.device("cpu"), num_cores())
+    prepare(recipe.section("probe"), recipe.section("dataset").canvas, place)
+
+
+def probe_baselines(plan: Plan) -> None:
+    """Probe what stands beside all runs."""
+    # Any run does: what is asked of it is its untrained twin, its teacher and the frames.
+    arm = OURS if OURS in plan.arms else plan.arms[0]
+    probe(plan, arm, plan.out / "pace" / arm, plan.baselines, "[untrained,differences,teacher]")
+
+
 def train_and_probe(plan: Plan, arm: str, seed: int) -> None:
     """Train and probe one of the runs that the table is made of."""
     steps, run = num_steps(plan, arm), plan.run(arm, seed)
@@ -162,7 +178,7 @@ def side_by_side(plan: Plan, jobs: Iterable[Callable[[], None]]) -> None:
     with ThreadPoolExecutor(plan.at_once) as pool:
         futures: list[Future[None]] = [pool.submit(job) for job in jobs]
         try:
-            for future in futures:
+            for future in as_completed(futures):
                 future.result()
         except BaseException:
             # The commands of Ctrl-C have been told, too, and save where they are.
@@ -258,13 +274,11 @@ def run_plan(plan: Plan) -> str:
     for store, arm in {plan.store(arm): arm for arm in plan.arms}.items():
         command(plan, store.stem, "render", f"evidence-{arm}", "--out", str(store), *settings(*plan.overrides))
     side_by_side(plan, [lambda arm=arm: measure_pace(plan, arm) for arm in plan.arms])  # type: ignore[misc]
-    # Any run does: what is asked of it here is its untrained twin, its teacher and the frames. Alone, for it renders
-    # the clips that all share.
-    untrained = plan.out / "pace" / OURS if OURS in plan.arms else plan.out / "pace" / plan.arms[0]
-    arm = untrained.name
-    probe(plan, arm, untrained, plan.baselines, "[untrained,differences,teacher]")
+    render_questions(plan)
     runs = [(arm, seed) for seed in plan.seeds for arm in plan.arms]
-    side_by_side(plan, [lambda arm=arm, seed=seed: train_and_probe(plan, arm, seed) for arm, seed in runs])  # type: ignore[misc]
+    jobs = [lambda: probe_baselines(plan)]
+    jobs += [lambda arm=arm, seed=seed: train_and_probe(plan, arm, seed) for arm, seed in runs]  # type: ignore[misc]
+    side_by_side(plan, jobs)
     steps = ", ".join(f"{arm} {num_steps(plan, arm)}" for arm in plan.arms)
     return f"updates of a run: {steps}\n\n{table(plan)}"
 
