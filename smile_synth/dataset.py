@@ -25,6 +25,11 @@ class CanvasParams(StrictParams):
     width: int = Field(224, ge=8, le=2048, description="columns, in pixels")
     frames: int = Field(16, ge=1, le=1024, description="frames of a clip")
 
+    @property
+    def canvas(self) -> Canvas:
+        """The same for those who draw and read."""
+        return Canvas(self.height, self.width, self.frames)
+
 
 class StoreParams(StrictParams):
     """How clips are laid out in the store."""
@@ -64,7 +69,7 @@ class Dataset:
 
     def __init__(self, params: DatasetParams, *, seed: int, folder: Path, typed: str = "RECIPE") -> None:
         self.params, self.seed, self.folder, self.typed = params, seed, folder, typed
-        self.canvas = Canvas(params.canvas.height, params.canvas.width, params.canvas.frames)
+        self.canvas = params.canvas.canvas
         self.assets = Assets.build(params.assets, folder=folder)
         context = GeneratorContext(canvas=self.canvas, assets=self.assets, folder=folder)
         self.generator = build_generator(params.generator, params.params, context, folder)

@@ -54,6 +54,10 @@ class TrainingError(SmileSynthError):
     """Training cannot start, or cannot go on."""
 
 
+class VideoError(SmileSynthError):
+    """A video file cannot be read."""
+
+
 class ProbeError(SmileSynthError):
     """A probe's question, labels or data do not fit."""
 

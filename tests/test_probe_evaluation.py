@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import CommandLine
-from test_probe_videos import brightening
+from test_videos import brightening
 
 from smile_synth.checkpoint import write_atomically
 from smile_synth.dataset import CanvasParams

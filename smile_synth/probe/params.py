@@ -13,6 +13,7 @@ from smile_synth.assets import AssetsParams
 from smile_synth.dataset import CanvasParams
 from smile_synth.errors import nearest
 from smile_synth.params import StrictParams
+from smile_synth.videos import Spacing
 
 ClassifierName = Literal["linear", "knn", "attentive"]
 BaselineName = Literal["untrained", "differences", "teacher"]
@@ -52,6 +53,11 @@ class VideosParams(StrictParams):
         le=64,
         description="frames from one sampled frame to the next; 0 spreads them over the segment",
     )
+
+    @property
+    def spacing(self) -> Spacing:
+        """Which views of a video are taken."""
+        return Spacing(self.segments, self.crops, self.frame_stride)
 
 
 class QuestionParams(StrictParams):

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +16,7 @@ from smile_synth.errors import ProbeError
 from smile_synth.probe.clips import digest_of
 from smile_synth.probe.labels import Answers, classes_that_occur
 from smile_synth.probe.params import QuestionParams, VideosParams
-
-SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg", ".gif", ".ogv"})
-Frames = npt.NDArray[np.uint8]
+from smile_synth.videos import VIDEO_SUFFIXES, Frames, read_views
 
 
 @dataclass(frozen=True)
@@ -53,12 +50,12 @@ def _in_class_folders(folder: Path) -> list[LabelledVideo]:
     videos = [
         LabelledVideo(path, path.relative_to(folder).parts[0])
         for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in SUFFIXES and len(path.relative_to(folder).parts) > 1
+        if path.suffix.lower() in VIDEO_SUFFIXES and len(path.relative_to(folder).parts) > 1
     ]
     if not videos:
         raise ProbeError(
             f"{folder} holds no class folders with videos; lay them out as class/name.mp4 "
-            f"(or {', '.join(sorted(SUFFIXES - {'.mp4'}))})"
+            f"(or {', '.join(sorted(VIDEO_SUFFIXES - {'.mp4'}))})"
         )
     return videos
 
@@ -141,7 +138,7 @@ class VideoClips:
         """Yield uint8 (B, T, H, W, 3) from view ``first`` to the end, ``batch_size`` at a time.
 
         Raises:
-            ProbeError: a video cannot be read; names it.
+            VideoError: a video cannot be read; names it.
         """
         skip = first % self.views
         waiting: list[Frames] = []
@@ -160,7 +157,7 @@ class VideoClips:
             ahead: deque[Future[Frames]] = deque()
             try:
                 for video in self.videos[first_video:]:
-                    ahead.append(pool.submit(read_views, video.path, self._params, self._canvas))
+                    ahead.append(pool.submit(read_views, video.path, self._params.spacing, self._canvas.canvas))
                     if len(ahead) > 2 * self._workers:
                         yield ahead.popleft().result()
                 while ahead:
@@ -173,109 +170,6 @@ class VideoClips:
 def _stamp(path: Path) -> tuple[int, int]:
     stat = path.stat()
     return stat.st_size, stat.st_mtime_ns
-
-
-def read_views(path: Path, params: VideosParams, canvas: CanvasParams) -> Frames:
-    """Decode the views of one video.
-
-    Args:
-        path: of the video.
-        params: segments, crops, spacing of frames.
-        canvas: size of a view.
-
-    Returns:
-        uint8 (segments x crops, T, H, W, 3); crops of a segment stand together.
-
-    Raises:
-        ProbeError: the file cannot be read as a video.
-    """
-    av = _pyav()
-    try:
-        num_frames = _count_packets(av, path)
-        wanted_ST = sampled_frames(num_frames, canvas.frames, params)
-        pictures, decoded = _decode(av, path, set(wanted_ST.ravel().tolist()), canvas)
-        if decoded <= int(wanted_ST.max()):
-            # The container announces more frames than it holds: spread the frames over what there is.
-            wanted_ST = sampled_frames(decoded, canvas.frames, params)
-            pictures, decoded = _decode(av, path, set(wanted_ST.ravel().tolist()), canvas)
-    except (av.FFmpegError, OSError, ValueError) as error:
-        raise ProbeError(f"video {path} cannot be read: {error}; replace it, or take it out of the list") from None
-    views = [
-        np.stack([_crop(pictures[frame], place, canvas) for frame in frames.tolist()])
-        for frames in wanted_ST
-        for place in ((0.5,) if params.crops == 1 else (0.0, 0.5, 1.0))
-    ]
-    return np.stack(views)
-
-
-def sampled_frames(num_frames: int, clip_frames: int, params: VideosParams) -> npt.NDArray[np.int64]:
-    """Return int64 (segments, T): which frames of a video its views show.
-
-    Args:
-        num_frames: of the video; a shorter one than needed repeats frames.
-        clip_frames: T.
-        params: segments and spacing.
-
-    Raises:
-        ValueError: there is no frame.
-    """
-    if num_frames < 1:
-        raise ValueError("it holds no frame")
-    length = num_frames / params.segments
-    starts = np.arange(params.segments)[:, None] * length
-    steps = np.arange(clip_frames)[None]
-    if params.frame_stride == 0:
-        places = starts + (steps + 0.5) * length / clip_frames
-    else:
-        places = starts + length / 2 + (steps - (clip_frames - 1) / 2) * params.frame_stride
-        places -= np.minimum(0, places[:, :1])
-        places -= np.maximum(0, places[:, -1:] - (num_frames - 1))
-    return np.clip(np.floor(places), 0, num_frames - 1).astype(np.int64)
-
-
-def _pyav() -> Any:
-    try:
-        import av
-    except ImportError:
-        raise ProbeError("reading videos needs PyAV; install it with: pip install 'smile-synth[video]'") from None
-    return av
-
-
-def _count_packets(av: Any, path: Path) -> int:
-    with av.open(str(path)) as container:
-        stream = _video_stream(container)
-        return sum(1 for packet in container.demux(stream) if packet.size)
-
-
-def _video_stream(container: Any) -> Any:
-    if not container.streams.video:
-        raise ValueError("it has no video stream")
-    return container.streams.video[0]
-
-
-def _decode(av: Any, path: Path, wanted: set[int], canvas: CanvasParams) -> tuple[dict[int, Frames], int]:
-    """Return the wanted frames, scaled to cover the canvas, and how many frames were decoded."""
-    pictures: dict[int, Frames] = {}
-    decoded, last = 0, max(wanted)
-    with av.open(str(path)) as container:
-        stream = _video_stream(container)
-        for frame in container.decode(stream):
-            if decoded in wanted:
-                scale = max(canvas.height / frame.height, canvas.width / frame.width)
-                height, width = (max(1, round(scale * side)) for side in (frame.height, frame.width))
-                scaled = frame.reformat(width=width, height=height, format="rgb24", interpolation="AREA")
-                pictures[decoded] = scaled.to_ndarray()
-            decoded += 1
-            if decoded > last:
-                break
-    return pictures, decoded
-
-
-def _crop(picture: Frames, place: float, canvas: CanvasParams) -> Frames:
-    """Cut the canvas out of a picture that covers it: ``place`` 0 is left or top, 1 is right or bottom."""
-    top = round(place * (picture.shape[0] - canvas.height))
-    left = round(place * (picture.shape[1] - canvas.width))
-    return picture[top : top + canvas.height, left : left + canvas.width]
 
 
 def video_question(

@@ -11,17 +11,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from smile_synth.dataset import CanvasParams
-from smile_synth.errors import ProbeError, ReportError
-from smile_synth.probe.params import VideosParams
-from smile_synth.probe.videos import SUFFIXES as VIDEO_SUFFIXES
-from smile_synth.probe.videos import read_views
+from smile_synth.errors import ReportError, VideoError
 from smile_synth.progress import track
 from smile_synth.report.appearance_summary import AppearanceSummary
 from smile_synth.report.content import Natural
 from smile_synth.report.feature_statistics import FeatureModel, FeatureSummary, Moments, diversity_logdet
 from smile_synth.report.sample import choose_clips
 from smile_synth.scene import Canvas
+from smile_synth.videos import VIDEO_SUFFIXES, Spacing, read_views
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 MAX_FILES = 500
@@ -158,14 +155,13 @@ def _read_all(
     files: NaturalFiles, canvas: Canvas, stride: int, skipped: list[str]
 ) -> Iterator[tuple[str, Path, Frames | None]]:
     """Yield the clips of every file, None where it cannot be read; ``skipped`` then gets its name and the reason."""
-    size = CanvasParams(height=canvas.height, width=canvas.width, frames=canvas.num_frames)
-    views = VideosParams(train="", test="", segments=files.clips_per_video(canvas), frame_stride=stride)
+    spacing = Spacing(segments=files.clips_per_video(canvas), frame_stride=stride)
     if files.videos:
         _need_pyav()
     for path in files.videos:
         try:
-            frames = read_views(path, views, size)
-        except ProbeError as error:
+            frames = read_views(path, spacing, canvas)
+        except VideoError as error:
             skipped.append(f"{path.name}: {error}")
             yield "videos", path, None
         else:
