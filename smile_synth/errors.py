@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 
@@ -64,6 +65,30 @@ class ProbeError(SmileSynthError):
 
 class ReportError(SmileSynthError):
     """A report cannot be made from what was given."""
+
+
+def next_step(error: OSError) -> str:
+    """Return what to do about a file that could not be read or written, as half a sentence."""
+    return {
+        errno.ENOSPC: "free some space",
+        errno.EDQUOT: "free some of your quota",
+        errno.EACCES: "give yourself the right to it, or name another place",
+        errno.EPERM: "give yourself the right to it, or name another place",
+        errno.EROFS: "name a place that can be written",
+        errno.ENOENT: "name a place that exists and can be written",
+        errno.EEXIST: "a file is in the way, so name another place",
+        errno.ENOTDIR: "a file is in the way, so name another place",
+        errno.EISDIR: "a folder is in the way, so name another place",
+    }.get(error.errno or 0, "put that right")
+
+
+def in_one_line(error: Exception) -> str:
+    """Return what people read of an error: an OSError names the file and the next step too."""
+    text = str(error)
+    if isinstance(error, OSError) and error.strerror:
+        place = "" if error.filename is None else f"{error.filename}: "
+        text = f"{place}{error.strerror[0].lower()}{error.strerror[1:]}; {next_step(error)}"
+    return " ".join(text.split())
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

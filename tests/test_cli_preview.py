@@ -116,3 +116,17 @@ def test_a_store_takes_neither_seed_nor_settings(run: Run, tmp_path: Path) -> No
     result = run(str(tmp_path), "--seed", "3", "-o", "x.png")
     assert result.exit_code == 2
     assert "--set and --seed go with a recipe or generator" in result.output
+
+
+def test_a_source_that_is_nothing_is_told_what_there_is(run: Run) -> None:
+    result = run("cutoutz")
+    assert result.exit_code == 2
+    assert "'cutoutz' is no store, recipe or generator. Did you mean 'cutouts'?" in result.output
+
+
+def test_a_place_that_cannot_be_written_is_named_with_the_next_step(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    result = run("cutouts", "--clips", "1", "-o", str(tmp_path / "file" / "x.png"))
+    assert result.exit_code == 2
+    assert f"{tmp_path / 'file'}: " in result.output
+    assert "a file is in the way, so name another place" in result.output

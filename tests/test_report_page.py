@@ -139,6 +139,8 @@ def test_place_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "r.html").mkdir()
     with pytest.raises(ReportError, match="it is a folder"):
         report_files(tmp_path / "r.html")
+    with pytest.raises(ReportError, match=r"a page that ends in \.html or \.htm, got .*notes\.txt"):
+        report_files(tmp_path / "notes.txt")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "r.html"]
 
 

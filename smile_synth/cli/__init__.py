@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from smile_synth import __version__
-from smile_synth.errors import SmileSynthError
+from smile_synth.errors import SmileSynthError, in_one_line
 
 COMMANDS = (
     "demo",
@@ -56,7 +56,7 @@ class OneLineErrors(TyperGroup):
         except (SmileSynthError, OSError) as error:
             if self._debug:
                 raise
-            typer.echo(f"smile-synth: {' '.join(str(error).split())}", err=True)
+            typer.echo(f"smile-synth: {in_one_line(error)}", err=True)
             raise typer.Exit(EXIT_BAD_INPUT) from None
         except KeyboardInterrupt:
             if self._debug:

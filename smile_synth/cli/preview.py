@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from smile_synth.errors import RecipeError, StoreError
+from smile_synth.errors import GeneratorError, RecipeError, StoreError, nearest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -86,12 +86,19 @@ def _load(source: str, first: int, count: int, seed: int | None, overrides: list
         if overrides or seed is not None:
             raise StoreError(f"{source} is a store, already rendered; --set and --seed go with a recipe or generator")
         return _from_store(Path(source), first, count)
+    from smile_synth.plugins.registry import registered_names
     from smile_synth.recipe import apply_override, bundled_recipes, load_recipe, parse_recipe
 
     if source in bundled_recipes() or source.endswith((".yaml", ".yml")):
         recipe = load_recipe(source, overrides if seed is None else [*overrides, f"seed={seed}"])
         next_command = f"smile-synth render {source} --out data/{Path(source).stem}.zarr"
     else:
+        known = registered_names()
+        if not source.endswith(".py") and ":" not in source and source not in known:
+            raise GeneratorError(
+                f"{source!r} is no store, recipe or generator.{nearest(source, [*known, *bundled_recipes()])} See "
+                "'smile-synth recipes list' and 'smile-synth generators list', or name the folder of a store"
+            )
         values: dict[str, Any] = {"seed": seed or 0, "dataset": {"generator": source, "clips": first + count}}
         for override in overrides:
             apply_override(values, f"dataset.params.{override}")

@@ -68,6 +68,11 @@ def find(name: str, folder: Path) -> type[Generator[Any]]:
     return _class_in(module, class_name, name)
 
 
+def registered_names() -> list[str]:
+    """Return the names that a recipe can call a generator by, without importing any."""
+    return sorted({point.name for point in _entry_points()})
+
+
 def list_generators() -> tuple[FoundGenerator, ...]:
     """Return every registered generator, broken ones too.
 
@@ -120,7 +125,7 @@ def _registered(name: str) -> EntryPoint:
     points = _entry_points()
     found = [point for point in points if point.name == name]
     if not found:
-        known = sorted({point.name for point in points})
+        known = registered_names()
         raise GeneratorError(
             f"there is no generator {name!r}.{nearest(name, known)} Known: {', '.join(known)}. Your own: "
             "package.module:Class, or file.py:Class beside the recipe"

@@ -9,6 +9,8 @@ from pathlib import Path
 from smile_synth.errors import ReportError
 
 PAGE_SUFFIXES = (".html", ".htm")
+# A folder may have a dot in its name, but hardly one of these.
+OTHER_SUFFIXES = (".json", ".md", ".pdf", ".png", ".txt")
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,10 @@ def report_files(out: Path, *, name: str = "report") -> ReportFiles:
         name: of the files inside a folder.
 
     Raises:
-        ReportError: the place cannot be written.
+        ReportError: the place cannot be written, or is another kind of file.
     """
+    if out.suffix.lower() in OTHER_SUFFIXES and not out.is_dir():
+        raise ReportError(f"--out takes a folder, or a page that ends in {' or '.join(PAGE_SUFFIXES)}, got {out}")
     page = out if out.suffix.lower() in PAGE_SUFFIXES else out / f"{name}.html"
     files = ReportFiles(page, page.with_suffix(".json"))
     for file in (files.page, files.content):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from smile_synth.dataset import Dataset
-from smile_synth.errors import GeneratorError, SceneError, StoreError
+from smile_synth.errors import GeneratorError, SceneError, StoreError, next_step
 from smile_synth.render import render_into
 from smile_synth.store.clip_values import Values, empty_values, fill_clip
 from smile_synth.store.compression import clip_compressor
@@ -98,14 +97,7 @@ def _write_values(writer: ShardWriter, spec: ArraySpec, values: Values) -> None:
 
 def writing_failed(error: OSError, what: str) -> str:
     """Return the message for a file that could not be written."""
-    advice = {
-        errno.ENOSPC: "free some space",
-        errno.EDQUOT: "free some of your quota",
-        errno.EACCES: "give yourself the right to write there",
-        errno.EPERM: "give yourself the right to write there",
-        errno.EROFS: "make the file system writable",
-    }.get(error.errno or 0, "put that right")
     return (
         f"{what} could not be written: {error.strerror or error}; completed shards are safe: "
-        f"{advice} and run the same command again to go on"
+        f"{next_step(error)}, and run the same command again to go on"
     )
