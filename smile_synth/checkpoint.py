@@ -59,6 +59,11 @@ class Checkpoints:
         """The file of the latest state."""
         return self.folder / LATEST
 
+    def kept(self) -> list[Path]:
+        """Return milestones and ends of stages, the newest last."""
+        files = [*self.folder.glob("step-*.pt"), *self.folder.glob("stage-*.pt")]
+        return sorted(files, key=lambda file: (file.stat().st_mtime_ns, file.name))
+
     def save(self, state: Mapping[str, Any], *, milestone: bool = False, stage_end: str = "") -> Path:
         """Write the latest state, and keep it as a milestone or as the end of a stage where asked.
 

@@ -12,6 +12,7 @@ from smile_synth.params import StrictParams
 StudentSize = Literal["tiny", "small", "base", "large", "huge"]
 MaskKind = Literal["random", "tube", "trajectory", "trajectory_visible_tubelet"]
 RegionRule = Literal["published", "tight"]
+PositionCode = Literal["flat", "separable"]
 Positive = Annotated[int, Field(ge=1)]
 
 
@@ -62,6 +63,10 @@ class StudentParams(StrictParams):
     """Side of a token in pixels; divides the canvas's height and width."""
     tubelet_size: Positive = 2
     """Frames that a token spans; divides the clip's frames."""
+    positions: PositionCode = "flat"
+    """The fixed code that says where a token stands. ``flat``: one sinusoid over the tokens' numbers, as VideoMAE and
+    SMILE have it. ``separable``: channels of their own for time, row and column; small students learn faster with it,
+    but the formats ``videomae`` and ``huggingface`` cannot hold it."""
     drop_path: float = Field(default=0.0, ge=0, lt=1)
     """Chance that the last encoder block is skipped in training; grows evenly from 0 at the first."""
     activation_checkpointing: bool = False

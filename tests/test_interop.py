@@ -39,6 +39,17 @@ def test_every_export_loads_back_to_the_same_features(student: Student, tmp_path
     assert not any(parameter.requires_grad for parameter in encoder.parameters())
 
 
+def test_separable_positions_are_kept_or_refused(tmp_path: Path) -> None:
+    student = tiny_student(positions="separable")
+    export(StoredStudent.of(student), tmp_path / "encoder.safetensors", "safetensors")
+    tokens = smile_synth.load_encoder(tmp_path / "encoder.safetensors")(some_frames()).tokens
+    torch.testing.assert_close(tokens, student.encode(normalise(some_frames())), atol=1e-6, rtol=0)
+    for form in ("videomae", "huggingface"):
+        with pytest.raises(WeightsError, match=r"has separable positions.* export with --format safetensors"):
+            export(StoredStudent.of(student), tmp_path / form, form)
+        assert not (tmp_path / form).exists()
+
+
 def test_a_published_file_that_we_write_keeps_every_weight(student: Student, tmp_path: Path) -> None:
     export(StoredStudent.of(student), tmp_path / "student.pth", "videomae")
     published = torch.load(tmp_path / "student.pth", weights_only=True)["model"]

@@ -7,15 +7,15 @@ from torch import Tensor
 
 from smile_synth.grid import TokenGrid
 from smile_synth.model import Student, build_student
-from smile_synth.pretrain_params import StudentParams
+from smile_synth.pretrain_params import PositionCode, StudentParams
 
 GRID = TokenGrid(4, 3, 4, 2, 16)
 PARAMS = StudentParams(size="tiny", depth=2, decoder_depth=1)
 
 
-def tiny_student() -> Student:
+def tiny_student(positions: PositionCode = "flat") -> Student:
     torch.manual_seed(0)
-    student = build_student(PARAMS, GRID, target_dim=10)
+    student = build_student(PARAMS.model_copy(update={"positions": positions}), GRID, target_dim=10)
     for parameter in student.parameters():
         # Biases start at zero: a form that loses them must be caught.
         torch.nn.init.normal_(parameter, std=0.1)

@@ -64,6 +64,11 @@ def export(stored: StoredStudent, out: Path, format: ExportFormat) -> list[Path]
     Raises:
         WeightsError: the student cannot be had in this form.
     """
+    if format != "safetensors" and stored.shape.positions != "flat":
+        raise WeightsError(
+            f"{stored.source} has {stored.shape.positions} positions, and readers of the format {format!r} would take "
+            "them for flat ones: export with --format safetensors, or pretrain with student.positions=flat"
+        )
     if format == "huggingface":
         return write_huggingface(stored, out)
     unfinished = out.with_name(f".{out.name}.unfinished")

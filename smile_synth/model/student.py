@@ -15,8 +15,8 @@ from smile_synth.errors import ModelError
 from smile_synth.grid import TokenGrid
 from smile_synth.model.block import Block
 from smile_synth.model.patches import check_video, patch_view
-from smile_synth.model.positions import sinusoid_positions
-from smile_synth.pretrain_params import StudentParams, Transformer
+from smile_synth.model.positions import position_code
+from smile_synth.pretrain_params import PositionCode, StudentParams, Transformer
 
 LAYER_NORM_EPS = 1e-6
 
@@ -31,6 +31,7 @@ class StudentShape:
         grid: the token grid of its clips.
         target_dim: numbers predicted for a token.
         layer_norm_eps: added to the variance by every norm.
+        positions: the fixed code that says where a token stands.
     """
 
     encoder: Transformer
@@ -39,11 +40,12 @@ class StudentShape:
     grid: TokenGrid
     target_dim: int
     layer_norm_eps: float = LAYER_NORM_EPS
+    positions: PositionCode = "flat"
 
     @classmethod
     def of(cls, params: StudentParams, grid: TokenGrid, target_dim: int) -> StudentShape:
         """Return the shape that the parameters ask for."""
-        return cls(params.encoder, params.decoder, params.mlp_ratio, grid, target_dim)
+        return cls(params.encoder, params.decoder, params.mlp_ratio, grid, target_dim, positions=params.positions)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the shape as plain values that JSON and a safe checkpoint can hold."""
@@ -54,6 +56,7 @@ class StudentShape:
             "grid": asdict(self.grid),
             "target_dim": self.target_dim,
             "layer_norm_eps": self.layer_norm_eps,
+            "positions": self.positions,
         }
 
     @classmethod
@@ -105,8 +108,13 @@ class Encoder(nn.Module):
         )
         self.norm = nn.LayerNorm(width, eps=shape.layer_norm_eps) if has_norm else nn.Identity()
         self.checkpointing = False
-        positions = sinusoid_positions(shape.grid.num_tokens, width)
+        positions = position_code(shape.positions, shape.grid, width)
         self.register_buffer("positions_1ND", positions, persistent=False)
+        self._positions = shape.positions
+
+    def extra_repr(self) -> str:
+        """What no weight tells, for those who tell networks apart by their text."""
+        return f"positions={self._positions}"
 
     def forward(self, video_BCTHW: Tensor, visible_BV: Tensor | None = None) -> Tensor:
         """Return tokens (B, V, D) of the visible places, or of all."""
@@ -138,7 +146,7 @@ class Decoder(nn.Module):
         self.norm = nn.LayerNorm(width, eps=eps)
         self.head = nn.Linear(width, shape.target_dim)
         self.checkpointing = False
-        positions = sinusoid_positions(shape.grid.num_tokens, width)
+        positions = position_code(shape.positions, shape.grid, width)
         self.register_buffer("positions_1ND", positions, persistent=False)
 
     def forward(self, visible_BVD: Tensor, mask_token: Tensor, visible_BV: Tensor, masked_BM: Tensor) -> Tensor:

@@ -201,6 +201,12 @@ def _find_state(folder: RunFolder, resume: bool, recipe: Recipe, stages: list[li
             raise TrainingError(f"{folder.path} holds a run already; add --resume to go on, or choose another --out")
         return None
     if not latest.is_file():
+        kept = folder.checkpoints().kept()
+        if kept:
+            raise CheckpointError(
+                f"{latest} is missing, but {kept[-1].name} is there: copy it to {latest.name} to go on from it, "
+                f"or choose another --out to start anew"
+            )
         return None
     state = read_checkpoint(latest)
     _check_same_run(state, recipe, stages)
