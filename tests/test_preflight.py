@@ -135,6 +135,17 @@ def test_what_only_watches_may_change_on_resume(store: Store, run_folder: Path, 
     assert run_tiny(store, tmp_path / "run", recipe, resume=True).finished
 
 
+def test_a_lost_checkpoint_is_missed_where_another_tells_of_it(store: Store, run_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(run_folder, tmp_path / "run")
+    checkpoints = tmp_path / "run" / "checkpoints"
+    kept = next(checkpoints.glob("stage-*.pt"))
+    (checkpoints / "latest.pt").unlink()
+    with pytest.raises(CheckpointError, match=rf"latest\.pt is missing, but {kept.name} is there: copy it to latest"):
+        run_tiny(store, tmp_path / "run", tiny_recipe(max_steps=3), resume=True)
+    shutil.copyfile(kept, checkpoints / "latest.pt")
+    assert run_tiny(store, tmp_path / "run", tiny_recipe(max_steps=3), resume=True).finished
+
+
 def test_stages_in_another_order_are_refused(store: Store, tmp_path: Path) -> None:
     stages = [{"name": name, "max_steps": 1} for name in ("a", "b")]
     changes: dict[str, Any] = {"max_steps": None, "optimizer": {"warmup_steps": 0}}
