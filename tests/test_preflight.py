@@ -159,8 +159,11 @@ def test_resume_with_another_store_is_refused(store: Store, tmp_path: Path) -> N
     run_tiny(store, tmp_path / "run", recipe, max_hours=0)
     (tmp_path / "other").mkdir()
     other = tiny_store(tmp_path / "other", seed=8)
+    before = {path: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()}
+    changed = tiny_recipe(watch={"every_steps": 2})
     with pytest.raises(SmileSynthError, match="other stores, weights or another seed"):
-        run_tiny(other, tmp_path / "run", recipe, resume=True)
+        run_tiny(other, tmp_path / "run", changed, resume=True)
+    assert {path: path.read_bytes() for path in before} == before, "nothing is written by a refused resume"
 
 
 def test_full_disk_is_seen_before_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -184,6 +184,8 @@ class Trainer:
         if state is not None and stage_step > 0:
             self.learner.load_moments(state)
             self.progress.position = state["loader"]
+            # Another store is refused before anything is written.
+            self._open_loader(stage_number, self.job.stages[stage_number]).close()
         self._saved_step = self.progress.step if state is not None else -1
 
     def _run_stages(self) -> str:
