@@ -1,22 +1,25 @@
 """How fast a report looks at clips, beside only reading them.
 
-    python benchmarks/report.py STORE [--clips 256]
+    python benchmarks/report.py [--store STORE] [--clips 256]
 
-Measures, in one run on the same clips: reading frames and small arrays and nothing else; everything a report
-measures without a feature model; and with EfficientNet-Lite0. Prints clips a second and the ratio to reading.
+Without a store, clips of SMILE's size are rendered first. Measures, in one run on the same clips: reading frames and
+small arrays and nothing else; everything a report measures without a feature model; and with EfficientNet-Lite0. Prints
+clips a second and the ratio to reading.
 """
 
 from __future__ import annotations
 
 import argparse
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from smile_synth.recipe import load_recipe
 from smile_synth.report.feature_statistics import DEFAULT_MODEL, build_model, parse_model
 from smile_synth.report.sample import choose_clips, read_batches
 from smile_synth.report.survey import SurveyParams, survey
-from smile_synth.store import Store
+from smile_synth.store import Store, render_store
 
 
 def best_rate(work: Callable[[], object], clips: int, repeats: int) -> float:
@@ -32,11 +35,23 @@ def best_rate(work: Callable[[], object], clips: int, repeats: int) -> float:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("store", type=Path)
+    parser.add_argument("--store", type=Path, help="a finished store; else one is rendered")
     parser.add_argument("--clips", type=int, default=256)
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
-    store = Store.open(options.store)
+    with tempfile.TemporaryDirectory() as folder:
+        measure(Store.open(options.store) if options.store else rendered(Path(folder), options.clips), options)
+
+
+def rendered(folder: Path, clips: int) -> Store:
+    """Return a store of clips as SMILE has them, over built-in photographs."""
+    overrides = [f"dataset.clips={clips}", "dataset.assets.backgrounds=builtin", "dataset.assets.objects=builtin"]
+    recipe = load_recipe("smile-vit-b", overrides)
+    return render_store(recipe.build_dataset(), folder / "clips.zarr", recipe=recipe.resolved(), workers=2)
+
+
+def measure(store: Store, options: argparse.Namespace) -> None:
+    """Measure on one store, and print."""
     clips = choose_clips(store.num_clips, options.clips, seed=0)
     canvas = store.canvas
     teacher = parse_model(DEFAULT_MODEL)
