@@ -12,6 +12,7 @@ A checkpoint is a dictionary of plain values and tensors, readable with ``torch.
 ``recipe``     the resolved recipe
 ``canvas``     height, width and frames of the clips
 ``stages``     names of the stages and updates of each
+``stores``     digests of the stores that it is trained on
 ``watch``      what the watch needs to go on: the first effective ranks it saw
 =============  ==================================================================================================
 

@@ -67,19 +67,24 @@ class ReportError(SmileSynthError):
     """A report cannot be made from what was given."""
 
 
-def next_step(error: OSError) -> str:
-    """Return what to do about a file that could not be read or written, as half a sentence."""
-    return {
-        errno.ENOSPC: "free some space",
-        errno.EDQUOT: "free some of your quota",
-        errno.EACCES: "give yourself the right to it, or name another place",
-        errno.EPERM: "give yourself the right to it, or name another place",
-        errno.EROFS: "name a place that can be written",
-        errno.ENOENT: "name a place that exists and can be written",
-        errno.EEXIST: "a file is in the way, so name another place",
-        errno.ENOTDIR: "a file is in the way, so name another place",
-        errno.EISDIR: "a folder is in the way, so name another place",
-    }.get(error.errno or 0, "put that right")
+REPAIRS = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some of your quota",
+    errno.EACCES: "give yourself the right to it",
+    errno.EPERM: "give yourself the right to it",
+    errno.EROFS: "make the file system writable",
+}
+OTHER_PLACES = {
+    errno.ENOENT: "check the path",
+    errno.EEXIST: "something else is in the way, so name another place",
+    errno.ENOTDIR: "a file is in the way, so name another place",
+    errno.EISDIR: "a folder is in the way, so name another place",
+}
+
+
+def repair(error: OSError) -> str:
+    """Return what makes the same command work, as half a sentence."""
+    return REPAIRS.get(error.errno or 0, "put that right")
 
 
 def in_one_line(error: Exception) -> str:
@@ -87,7 +92,8 @@ def in_one_line(error: Exception) -> str:
     text = str(error)
     if isinstance(error, OSError) and error.strerror:
         place = "" if error.filename is None else f"{error.filename}: "
-        text = f"{place}{error.strerror[0].lower()}{error.strerror[1:]}; {next_step(error)}"
+        advice = OTHER_PLACES.get(error.errno or 0) or f"{repair(error)}, or name another place"
+        text = f"{place}{error.strerror[0].lower()}{error.strerror[1:]}; {advice}"
     return " ".join(text.split())
 
 

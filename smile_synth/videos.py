@@ -30,6 +30,10 @@ class Spacing:
     crops: Literal[1, 3] = 1
     frame_stride: int = 0
 
+    def __post_init__(self) -> None:
+        if self.segments < 1 or self.crops not in (1, 3) or self.frame_stride < 0:
+            raise VideoError(f"views need at least 1 segment, 1 or 3 crops and a stride of at least 0, got {self}")
+
 
 def read_views(path: Path, spacing: Spacing, canvas: Canvas) -> Frames:
     """Decode the views of one video.

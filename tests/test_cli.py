@@ -74,7 +74,7 @@ def test_debug_shows_the_error_itself_wherever_it_stands(arguments: list[str]) -
         (
             OSError(28, "No space left on device", "x.zarr"),
             2,
-            "smile-synth: x.zarr: no space left on device; free some space\n",
+            "smile-synth: x.zarr: no space left on device; free some space, or name another place\n",
         ),
         (KeyboardInterrupt(), 130, "smile-synth: interrupted; run the same command again to go on\n"),
     ],

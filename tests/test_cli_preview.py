@@ -122,6 +122,8 @@ def test_a_source_that_is_nothing_is_told_what_there_is(run: Run) -> None:
     result = run("cutoutz")
     assert result.exit_code == 2
     assert "'cutoutz' is no store, recipe or generator. Did you mean 'cutouts'?" in result.output
+    assert "cutouts, dead_leaves" in result.output
+    assert "demo" in result.output
 
 
 def test_a_place_that_cannot_be_written_is_named_with_the_next_step(run: Run, tmp_path: Path) -> None:
@@ -129,4 +131,4 @@ def test_a_place_that_cannot_be_written_is_named_with_the_next_step(run: Run, tm
     result = run("cutouts", "--clips", "1", "-o", str(tmp_path / "file" / "x.png"))
     assert result.exit_code == 2
     assert f"{tmp_path / 'file'}: " in result.output
-    assert "a file is in the way, so name another place" in result.output
+    assert "is in the way, so name another place" in result.output

@@ -137,3 +137,10 @@ def test_drop_path_grows_evenly_with_depth() -> None:
     student = build_student(StudentParams(**TINY.model_dump() | {"drop_path": 0.5}), GRID, target_dim=5)
     assert [block.drop_path for block in student.encoder.blocks] == [0.0, 0.25, 0.5]
     assert [block.drop_path for block in student.decoder.blocks] == [0.0]
+
+
+def test_unknown_positions_of_a_file_are_refused() -> None:
+    values = PUBLISHED.to_dict()
+    assert StudentShape.from_dict(values) == PUBLISHED
+    with pytest.raises(ModelError, match="positions are flat or separable, got 'rotary'"):
+        StudentShape.from_dict(values | {"positions": "rotary"})

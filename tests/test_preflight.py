@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 from collections import namedtuple
 from pathlib import Path
@@ -140,8 +141,13 @@ def test_a_lost_checkpoint_is_missed_where_another_tells_of_it(store: Store, run
     checkpoints = tmp_path / "run" / "checkpoints"
     kept = next(checkpoints.glob("stage-*.pt"))
     (checkpoints / "latest.pt").unlink()
+    shutil.copyfile(kept, checkpoints / "step-00000001.pt")
+    os.utime(checkpoints / "step-00000001.pt", ns=(0, 0))
     with pytest.raises(CheckpointError, match=rf"latest\.pt is missing, but {kept.name} is there: copy it to latest"):
         run_tiny(store, tmp_path / "run", tiny_recipe(max_steps=3), resume=True)
+    (tmp_path / "run" / "recipe.yaml").unlink()
+    with pytest.raises(TrainingError, match="holds a run already"):
+        run_tiny(store, tmp_path / "run", tiny_recipe(max_steps=3))
     shutil.copyfile(kept, checkpoints / "latest.pt")
     assert run_tiny(store, tmp_path / "run", tiny_recipe(max_steps=3), resume=True).finished
 
@@ -154,16 +160,27 @@ def test_stages_in_another_order_are_refused(store: Store, tmp_path: Path) -> No
         run_tiny(store, tmp_path / "run", tiny_recipe(**changes, stages=stages[::-1]), resume=True)
 
 
-def test_resume_with_another_store_is_refused(store: Store, tmp_path: Path) -> None:
-    recipe = tiny_recipe()
-    run_tiny(store, tmp_path / "run", recipe, max_hours=0)
+@pytest.mark.parametrize("stopped", [True, False])
+def test_resume_with_another_store_is_refused(store: Store, tmp_path: Path, stopped: bool) -> None:
+    stages = [{"name": name, "max_steps": 2} for name in ("a", "b")]
+    changes: dict[str, Any] = {"max_steps": None, "optimizer": {"warmup_steps": 0}, "stages": stages}
+    run_tiny(store, tmp_path / "run", tiny_recipe(**changes), max_hours=0 if stopped else None)
     (tmp_path / "other").mkdir()
     other = tiny_store(tmp_path / "other", seed=8)
-    before = {path: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()}
-    changed = tiny_recipe(watch={"every_steps": 2})
-    with pytest.raises(SmileSynthError, match="other stores, weights or another seed"):
-        run_tiny(other, tmp_path / "run", changed, resume=True)
-    assert {path: path.read_bytes() for path in before} == before, "nothing is written by a refused resume"
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    with pytest.raises(CheckpointError, match="began with other stores, or with these in another order"):
+        run_tiny(other, tmp_path / "run", tiny_recipe(**changes, watch={"every_steps": 2}), resume=True)
+    after = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    assert after == before, "nothing is written by a refused resume"
+
+
+def test_a_run_begun_before_a_parameter_was_known_goes_on(store: Store, run_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(run_folder, tmp_path / "run")
+    latest = tmp_path / "run" / "checkpoints" / "latest.pt"
+    state = torch.load(latest, weights_only=True)
+    del state["recipe"]["pretrain"]["student"]["positions"], state["stores"]
+    torch.save(state, latest)
+    assert run_tiny(store, tmp_path / "run", tiny_recipe(max_steps=3), resume=True).finished
 
 
 def test_full_disk_is_seen_before_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,6 +75,7 @@ def test_a_probe_of_a_run_leaves_a_table_figures_and_pictures(subject: Subject, 
     assert [file.name for file in files] == [
         "table.txt",
         "results.json",
+        RIGHT_FILE,
         *(f"confusion-{question}-{name}.png" for question in ("direction", "outline") for name in ("linear", "knn")),
     ]
     assert all(file.stat().st_size > 0 for file in files)

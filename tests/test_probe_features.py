@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +13,9 @@ import pytest
 import torch
 
 from smile_synth.errors import ProbeError
+from smile_synth.grid import TokenGrid
+from smile_synth.model.student import Encoder, StudentShape
+from smile_synth.pretrain_params import Transformer
 from smile_synth.probe.extractors import DifferenceExtractor, NetworkExtractor, weights_digest
 from smile_synth.probe.features import Features, compute_features
 
@@ -145,3 +149,10 @@ def test_tokens_of_a_network_without_pooling_are_averaged() -> None:
     assert features.pooled_BD.tolist() == [[10.5, 11.5, 12.5]]
     assert features.tokens_BND is not None
     assert features.tokens_BND.shape == (1, 8, 3)
+
+
+def test_equal_weights_at_other_positions_are_another_network() -> None:
+    shape = StudentShape(Transformer(12, 1, 2), Transformer(12, 1, 2), 2.0, TokenGrid(2, 2, 2, 2, 16), 4)
+    flat, separable = Encoder(shape), Encoder(replace(shape, positions="separable"))
+    separable.load_state_dict(flat.state_dict())
+    assert weights_digest(flat) != weights_digest(separable)

@@ -293,7 +293,7 @@ def test_dying_worker_is_named_and_completed_shards_stay(store: Store, tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("number", "advice"), [(errno.ENOSPC, "free some space"), (errno.EACCES, "give yourself the right to write there")]
+    ("number", "advice"), [(errno.ENOSPC, "free some space"), (errno.EACCES, "give yourself the right to it")]
 )
 def test_full_disk_and_lost_permission_are_named_and_completed_shards_stay(
     dataset: TinyDataset, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, advice: str

@@ -68,3 +68,9 @@ def test_a_truncated_video_is_spread_over_what_is_left_or_named(tmp_path: Path) 
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(VideoError, match=r"video .*a\.mp4 cannot be read"):
         read_views(path, Spacing(), CANVAS)
+
+
+@pytest.mark.parametrize("values", [{"segments": 0}, {"crops": 2}, {"frame_stride": -1}])
+def test_views_that_cannot_be_taken_are_refused(values: dict[str, Any]) -> None:
+    with pytest.raises(VideoError, match="views need at least 1 segment, 1 or 3 crops"):
+        Spacing(**values)

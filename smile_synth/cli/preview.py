@@ -95,9 +95,10 @@ def _load(source: str, first: int, count: int, seed: int | None, overrides: list
     else:
         known = registered_names()
         if not source.endswith(".py") and ":" not in source and source not in known:
+            recipes = bundled_recipes()
             raise GeneratorError(
-                f"{source!r} is no store, recipe or generator.{nearest(source, [*known, *bundled_recipes()])} See "
-                "'smile-synth recipes list' and 'smile-synth generators list', or name the folder of a store"
+                f"{source!r} is no store, recipe or generator.{nearest(source, [*known, *recipes])} Generators: "
+                f"{', '.join(known)}; recipes: {', '.join(recipes)}; or name a recipe's file or a store's folder"
             )
         values: dict[str, Any] = {"seed": seed or 0, "dataset": {"generator": source, "clips": first + count}}
         for override in overrides:

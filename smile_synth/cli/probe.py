@@ -78,7 +78,8 @@ def probe(
     results = probe_features(extractors, params, subject.canvas, place, checkpoint=str(model))
     files = write_results(results, folder)
     typer.echo(results.table())
-    typer.echo(f"\nTable {files[0]}, figures {files[1]}, confusion matrices {folder}/confusion-*.png")
+    table, figures, right = files[:3]
+    typer.echo(f"\nTable {table}, figures {figures}, answers {right}, confusion matrices {folder}/confusion-*.png")
     typer.echo(f"Go on with: {shlex.join(_next_command(model, recipe))}")
 
 

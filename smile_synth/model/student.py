@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -68,9 +68,16 @@ class StudentShape:
         """
         try:
             stacks = {name: Transformer(**values[name]) for name in ("encoder", "decoder")}
-            return cls(**{**values, **stacks, "grid": TokenGrid(**values["grid"])})
+            shape = cls(**{**values, **stacks, "grid": TokenGrid(**values["grid"])})
         except (KeyError, TypeError) as problem:
             raise ModelError(f"not the shape of a student: {problem}; got {values!r}") from problem
+        known = get_args(PositionCode)
+        if shape.positions not in known:
+            raise ModelError(
+                f"a student's positions are {' or '.join(known)}, got {shape.positions!r}; "
+                "it was made by another version of smile-synth: update this one"
+            )
+        return shape
 
 
 class PatchEmbed(nn.Module):

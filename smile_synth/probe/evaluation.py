@@ -106,6 +106,7 @@ def probe_features(
 
     Raises:
         ProbeError: a question does not fit its clips.
+        VideoError: a video cannot be read.
     """
     began_s = time.monotonic()
     materials, notes = prepare(params, canvas, place)

@@ -26,6 +26,9 @@ def write_results(results: ProbeResults, folder: Path) -> list[Path]:
         The files, the most telling first.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    right = folder / RIGHT_FILE
+    # Written last: where it lies, all files are of one probe.
+    right.unlink(missing_ok=True)
     table, figures = folder / "table.txt", folder / "results.json"
     _replace(table, results.table() + "\n")
     _replace(figures, json.dumps(results.to_json(), indent=1) + "\n")
@@ -35,13 +38,12 @@ def write_results(results: ProbeResults, folder: Path) -> list[Path]:
             picture = folder / f"confusion-{question.name}-{classifier}.png"
             draw_confusions(question, classifier, picture)
             pictures.append(picture)
-    # Last: where it lies, the probe is done.
-    _write_right(results, folder / RIGHT_FILE)
-    return [table, figures, *pictures]
+    _write_right(results, right)
+    return [table, figures, right, *pictures]
 
 
 def _write_right(results: ProbeResults, path: Path) -> None:
-    """Keep right or wrong of every test clip: two models probed alike can then be compared clip by clip."""
+    """Keep which test clips were answered rightly, so that two models probed alike can be compared clip by clip."""
     partial = path.with_name(f".{path.name}.partial")
     arrays: dict[str, Any] = dict(results.right())
     with partial.open("wb") as file:

@@ -93,7 +93,10 @@ class ProbeResults:
         }
 
     def right(self) -> dict[str, npt.NDArray[np.bool_]]:
-        """Return right or wrong of every test clip, bool (clips,), by ``question/classifier/features``."""
+        """Return which answers were right, by ``question/classifier/features``.
+
+        Each is bool (clips,): the test clips, or videos, that have an answer.
+        """
         return {
             f"{question.name}/{reading.classifier}/{reading.features}": reading.score.is_right
             for question in self.questions

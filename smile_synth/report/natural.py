@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from smile_synth.errors import ReportError, VideoError
@@ -18,7 +17,7 @@ from smile_synth.report.content import Natural
 from smile_synth.report.feature_statistics import FeatureModel, FeatureSummary, Moments, diversity_logdet
 from smile_synth.report.sample import choose_clips
 from smile_synth.scene import Canvas
-from smile_synth.videos import VIDEO_SUFFIXES, Spacing, read_views
+from smile_synth.videos import VIDEO_SUFFIXES, Frames, Spacing, read_views
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 MAX_FILES = 500
@@ -26,8 +25,6 @@ WANTED_CLIPS = 500
 MAX_CLIPS_PER_VIDEO = 32
 MAX_VIDEO_NBYTES = 128 * 2**20
 DEFAULT_STRIDE = 4
-
-Frames = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)

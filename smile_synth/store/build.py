@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from smile_synth.dataset import Dataset
-from smile_synth.errors import GeneratorError, SceneError, StoreError, next_step
+from smile_synth.errors import GeneratorError, SceneError, StoreError, repair
 from smile_synth.render import render_into
 from smile_synth.store.clip_values import Values, empty_values, fill_clip
 from smile_synth.store.compression import clip_compressor
@@ -99,5 +99,5 @@ def writing_failed(error: OSError, what: str) -> str:
     """Return the message for a file that could not be written."""
     return (
         f"{what} could not be written: {error.strerror or error}; completed shards are safe: "
-        f"{next_step(error)}, and run the same command again to go on"
+        f"{repair(error)} and run the same command again to go on"
     )

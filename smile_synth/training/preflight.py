@@ -12,12 +12,12 @@ from typing import Any
 import torch
 
 from smile_synth.checkpoint import read_checkpoint
-from smile_synth.errors import CheckpointError, StoreError, TrainingError
+from smile_synth.errors import CheckpointError, RecipeError, StoreError, TrainingError
 from smile_synth.grid import TokenGrid
 from smile_synth.masking import num_masked
 from smile_synth.objective import Objective, build_objective
 from smile_synth.pretrain_params import PretrainParams
-from smile_synth.recipe import Recipe
+from smile_synth.recipe import Recipe, parse_recipe
 from smile_synth.scene import Canvas
 from smile_synth.store import Store
 from smile_synth.teachers.teacher import build_teacher
@@ -115,7 +115,8 @@ def prepare(recipe: Recipe, stores: Sequence[Store], out: Path, *, resume: bool,
     for stage in stages:
         _check_masks(stage, grid, stores)
         _check_division(stage, params, world)
-    state = _find_state(folder, resume, recipe, [[stage.name, stage.num_steps] for stage in stages])
+    lengths = [[stage.name, stage.num_steps] for stage in stages]
+    state = _find_state(folder, resume, recipe, lengths, stores)
     teacher_params = params.teacher_or_default
     teacher = None
     if teacher_params is not None:
@@ -153,11 +154,10 @@ def _check_stores(stores: Sequence[Store], recipe: Recipe) -> Canvas:
                 f"{store.path} has {_text(store.canvas)}"
             )
     if recipe.dataset is not None:
-        wanted = recipe.dataset.canvas
-        if (wanted.height, wanted.width, wanted.frames) != _size(first):
-            asked = _text(Canvas(wanted.height, wanted.width, wanted.frames))
+        wanted = recipe.dataset.canvas.canvas
+        if _size(wanted) != _size(first):
             raise StoreError(
-                f"the recipe's clips are {asked}, those of {stores[0].path} are {_text(first)}; "
+                f"the recipe's clips are {_text(wanted)}, those of {stores[0].path} are {_text(first)}; "
                 f"render the recipe anew, or set dataset.canvas to the store's size"
             )
     return first
@@ -194,7 +194,9 @@ def _check_division(stage: Stage, params: PretrainParams, world: World) -> None:
         )
 
 
-def _find_state(folder: RunFolder, resume: bool, recipe: Recipe, stages: list[list[Any]]) -> Mapping[str, Any] | None:
+def _find_state(
+    folder: RunFolder, resume: bool, recipe: Recipe, stages: list[list[Any]], stores: Sequence[Store]
+) -> Mapping[str, Any] | None:
     latest = folder.checkpoints().latest
     if not resume:
         if folder.has_run:
@@ -210,11 +212,25 @@ def _find_state(folder: RunFolder, resume: bool, recipe: Recipe, stages: list[li
         return None
     state = read_checkpoint(latest)
     _check_same_run(state, recipe, stages)
+    began_with = state.get("stores")
+    if began_with is not None and began_with != [store.digest for store in stores]:
+        raise CheckpointError(
+            "the run began with other stores, or with these in another order; "
+            "give the same --data in the same order, or start a new run with another --out"
+        )
     return state
 
 
 def _check_same_run(state: Mapping[str, Any], recipe: Recipe, stages: list[list[Any]]) -> None:
-    before, now = state["recipe"], recipe.resolved()
+    try:
+        # Values that this version knows and the one that began did not are at their defaults.
+        before = parse_recipe(state["recipe"], folder=recipe.folder, origin="of the run").resolved()
+    except RecipeError as error:
+        raise CheckpointError(
+            f"the run was begun with another version of smile-synth, whose recipes this one does not read ({error}); "
+            f"go on with that version, or start a new run with another --out"
+        ) from error
+    now = recipe.resolved()
     names = [[name for name, _ in lengths] for lengths in (state["stages"], stages)]
     if names[0] != names[1]:
         raise CheckpointError(

@@ -55,7 +55,8 @@ class RunFolder:
     @property
     def has_run(self) -> bool:
         """Whether a training has left something here."""
-        return self.recipe.is_file() or self.checkpoints().latest.is_file()
+        checkpoints = self.checkpoints()
+        return self.recipe.is_file() or checkpoints.latest.is_file() or bool(checkpoints.kept())
 
     def make(self) -> None:
         """Make the folder where there is none."""

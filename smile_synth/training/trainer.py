@@ -184,8 +184,6 @@ class Trainer:
         if state is not None and stage_step > 0:
             self.learner.load_moments(state)
             self.progress.position = state["loader"]
-            # Another store is refused before anything is written.
-            self._open_loader(stage_number, self.job.stages[stage_number]).close()
         self._saved_step = self.progress.step if state is not None else -1
 
     def _run_stages(self) -> str:
@@ -390,6 +388,7 @@ class Trainer:
             "recipe": self.job.recipe.resolved(),
             "canvas": {"height": canvas.height, "width": canvas.width, "frames": canvas.num_frames},
             "stages": self.job.stage_lengths,
+            "stores": [store.digest for store in self.job.stores],
             "watch": {"losses": list(self.progress.losses), "first_ranks": dict(self.watch.first_ranks)},
         }
         ends = stage.name if stage_step == stage.num_steps else ""
