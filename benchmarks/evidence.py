@@ -18,19 +18,24 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from threading import Event
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from smile_synth.cores import num_cores
+from smile_synth.errors import SmileSynthError
 from smile_synth.probe.evaluation import ProbePlace, prepare
 from smile_synth.probe.files import RIGHT_FILE
 from smile_synth.probe.results import TRAINED
@@ -40,6 +45,7 @@ from smile_synth.recipe import load_recipe
 ARMS = ("pixels", "features", "trajectory", "still")
 OURS = "trajectory"
 STEPS_TO_TIME = 32
+SHORT = (f"pretrain.max_steps={STEPS_TO_TIME}", "pretrain.optimizer.warmup_steps=2", "pretrain.watch.every_steps=1")
 RESAMPLES = 4000
 
 Right = dict[str, npt.NDArray[np.bool_]]
@@ -115,19 +121,36 @@ def pace_file(plan: Plan, arm: str) -> Path:
 
 
 def measure_pace(plan: Plan, arm: str) -> None:
-    """Measure the updates a second of an arm, once."""
+    """Measure the updates a second of an arm."""
     kept = pace_file(plan, arm)
-    if kept.is_file():
-        return
-    run = plan.out / "pace" / arm
-    short = (f"pretrain.max_steps={STEPS_TO_TIME}", "pretrain.optimizer.warmup_steps=2", "pretrain.watch.every_steps=1")
-    train(plan, arm, run, *short)
+    run = kept.with_suffix("")
+    train(plan, arm, run, *SHORT)
     recipe = load_recipe(f"evidence-{arm}", plan.overrides)
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     # The first updates are slower: caches are cold.
     pace = float(np.median([row["clips_per_second"] for row in rows[STEPS_TO_TIME // 3 :]]))
     updates = pace / recipe.section("pretrain").batch_size
-    kept.write_text(json.dumps({"updates_per_second": updates, "at_once": plan.at_once}))
+    kept.write_text(json.dumps({"updates_per_second": updates, **circumstances(plan)}))
+
+
+def circumstances(plan: Plan) -> dict[str, Any]:
+    """Return what a pace depends on beside the arm."""
+    return {"at_once": plan.at_once, "overrides": list(plan.overrides)}
+
+
+def measure_paces(plan: Plan) -> None:
+    """Measure all paces side by side, as the runs go later; once."""
+    kept = [json.loads(pace_file(plan, arm).read_text()) for arm in plan.arms if pace_file(plan, arm).is_file()]
+    if len(kept) == len(plan.arms):
+        if any(pace[name] != value for pace in kept for name, value in circumstances(plan).items()):
+            raise RuntimeError(f"{plan.out} holds paces under another --at-once or --set; choose another --out")
+        return
+    shutil.rmtree(plan.out / "pace", ignore_errors=True)
+    # The last ones are not to be alone.
+    company = [f"company-{number}" for number in range(-len(plan.arms) % plan.at_once)]
+    jobs: list[Callable[[], None]] = [partial(measure_pace, plan, arm) for arm in plan.arms]
+    jobs += [partial(train, plan, plan.arms[0], plan.out / "pace" / name, *SHORT) for name in company]
+    side_by_side(plan, jobs)
 
 
 def num_steps(plan: Plan, arm: str) -> int:
@@ -137,9 +160,16 @@ def num_steps(plan: Plan, arm: str) -> int:
 
 
 def train(plan: Plan, arm: str, run: Path, *overrides: str) -> None:
-    """Train one run, or go on with it."""
+    """Train one run to its end, or go on with it.
+
+    Raises:
+        RuntimeError: it ended early, as a training does after Ctrl-C; what is done is kept.
+    """
     arguments = ["pretrain", f"evidence-{arm}", "--data", str(plan.store(arm)), "--out", str(run), "--resume"]
     command(plan, f"{run.parent.name}-{run.name}", *arguments, *settings(*plan.overrides, *overrides))
+    summary = json.loads((run / "summary.json").read_text())
+    if summary["steps"] < summary["total_steps"]:
+        raise RuntimeError(f"{run} ended after {summary['steps']} of {summary['total_steps']} updates; run this again")
 
 
 def probe(plan: Plan, arm: str, model: Path, out: Path, baselines: str) -> None:
@@ -175,14 +205,24 @@ def train_and_probe(plan: Plan, arm: str, seed: int) -> None:
 
 def side_by_side(plan: Plan, jobs: Iterable[Callable[[], None]]) -> None:
     """Run jobs, as many at once as planned; after the first failure none is begun any more."""
+    has_failed = Event()
+
+    def run(job: Callable[[], None]) -> None:
+        if not has_failed.is_set():
+            try:
+                job()
+            except BaseException:
+                has_failed.set()
+                raise
+
     with ThreadPoolExecutor(plan.at_once) as pool:
-        futures: list[Future[None]] = [pool.submit(job) for job in jobs]
+        futures: list[Future[None]] = [pool.submit(run, job) for job in jobs]
         try:
             for future in as_completed(futures):
                 future.result()
         except BaseException:
-            # The commands of Ctrl-C have been told, too, and save where they are.
-            pool.shutdown(cancel_futures=True)
+            # Ctrl-C reaches the commands too: trainings save where they are and end, and nothing follows them.
+            has_failed.set()
             raise
 
 
@@ -273,14 +313,21 @@ def run_plan(plan: Plan) -> str:
     """Render, time, train and probe; return the table."""
     for store, arm in {plan.store(arm): arm for arm in plan.arms}.items():
         command(plan, store.stem, "render", f"evidence-{arm}", "--out", str(store), *settings(*plan.overrides))
-    side_by_side(plan, [lambda arm=arm: measure_pace(plan, arm) for arm in plan.arms])  # type: ignore[misc]
+    measure_paces(plan)
     render_questions(plan)
     runs = [(arm, seed) for seed in plan.seeds for arm in plan.arms]
-    jobs = [lambda: probe_baselines(plan)]
-    jobs += [lambda arm=arm, seed=seed: train_and_probe(plan, arm, seed) for arm, seed in runs]  # type: ignore[misc]
+    jobs: list[Callable[[], None]] = [partial(probe_baselines, plan)]
+    jobs += [partial(train_and_probe, plan, arm, seed) for arm, seed in runs]
     side_by_side(plan, jobs)
     steps = ", ".join(f"{arm} {num_steps(plan, arm)}" for arm in plan.arms)
-    return f"updates of a run: {steps}\n\n{table(plan)}"
+    return f"updates of a run: {steps}\nseconds of each: {seconds(plan)}\n\n{table(plan)}"
+
+
+def seconds(plan: Plan) -> str:
+    """Return how long the runs of every arm took in fact."""
+    runs = {arm: [plan.run(arm, seed) / "summary.json" for seed in plan.seeds] for arm in plan.arms}
+    took = {arm: [json.loads(file.read_text())["seconds"] for file in files] for arm, files in runs.items()}
+    return ", ".join(f"{arm} {' '.join(f'{second:.0f}' for second in took[arm])}" for arm in plan.arms)
 
 
 def main() -> int:
@@ -290,18 +337,25 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=8.0, help="training time of one run")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
-    parser.add_argument("--at-once", type=int, default=num_cores(), help="runs side by side; else one a core")
+    parser.add_argument(
+        "--at-once",
+        type=int,
+        default=num_cores(),
+        choices=range(1, 65),
+        metavar="N",
+        help="side by side; else all cores",
+    )
     parser.add_argument("--set", dest="overrides", action="append", default=[], help="key.sub=value over every recipe")
     parser.add_argument("--dry-run", action="store_true", help="say what would be run")
     given = parser.parse_args()
     overrides = tuple(given.overrides)
     plan = Plan(given.out, tuple(given.arms), tuple(given.seeds), given.minutes, given.at_once, overrides)
-    show_plan(plan)
-    if given.dry_run:
-        return 0
     try:
+        show_plan(plan)
+        if given.dry_run:
+            return 0
         text = run_plan(plan)
-    except RuntimeError as problem:
+    except (RuntimeError, SmileSynthError) as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 1
     (plan.out / "table.md").write_text(text + "\n", encoding="utf-8")
