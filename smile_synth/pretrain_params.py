@@ -65,8 +65,8 @@ class StudentParams(StrictParams):
     """Frames that a token spans; divides the clip's frames."""
     positions: PositionCode = "flat"
     """The fixed code that says where a token stands. ``flat``: one sinusoid over the tokens' numbers, as VideoMAE and
-    SMILE have it. ``separable``: channels of their own for time, row and column; small students learn faster with it,
-    but the formats ``videomae`` and ``huggingface`` cannot hold it."""
+    SMILE have it. ``separable``: channels of their own for time, row and column; a small student fits a few clips
+    sooner with it, but the formats ``videomae`` and ``huggingface`` cannot hold it."""
     drop_path: float = Field(default=0.0, ge=0, lt=1)
     """Chance that the last encoder block is skipped in training; grows evenly from 0 at the first."""
     activation_checkpointing: bool = False

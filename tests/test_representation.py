@@ -28,7 +28,7 @@ def test_falling_rank_is_warned_of_and_a_steady_one_is_not() -> None:
     first = Spread(1.0, 100.0)
     assert "fell from 100.0 to 9.0" in collapse_warning("student", Spread(1.0, 9.0), first)
     assert "lower learning rate" in collapse_warning("student", Spread(1.0, 16.0), first)
-    assert collapse_warning("student", Spread(1.0, 50.0), first) == ""
+    assert collapse_warning("student", Spread(1.0, 19.0), first) == ""
 
 
 def test_one_token_has_no_spread() -> None:
