@@ -10,7 +10,7 @@ later. Runs go side by side, each on its share of the cores: small students wast
 clips and the untrained network are the same for all. Run it again after an interruption: what is done is kept.
 
     python benchmarks/evidence.py --dry-run
-    python benchmarks/evidence.py --out evidence --minutes 8
+    python benchmarks/evidence.py --out evidence --minutes 6
 """
 
 from __future__ import annotations
@@ -334,7 +334,7 @@ def main() -> int:
     """Render, time, train, probe, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("evidence"))
-    parser.add_argument("--minutes", type=float, default=8.0, help="training time of one run")
+    parser.add_argument("--minutes", type=float, default=6.0, help="training time of one run")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
     parser.add_argument(
