@@ -358,6 +358,9 @@ def main() -> int:
     except (RuntimeError, SmileSynthError) as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again to go on", file=sys.stderr)
+        return 130
     (plan.out / "table.md").write_text(text + "\n", encoding="utf-8")
     print(f"\n{text}\n\nwritten to {plan.out / 'table.md'}")
     return 0
