@@ -105,6 +105,8 @@ def main() -> None:
     elif what == "steps":
         print(steps(folder))  # noqa: T201
     else:
+        # Tests that a shell runs in the background inherit an ignored Ctrl-C.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             # Slow enough that the last shard still has seconds to go when the first is seen to be complete.
             render(folder, TinyParams(seconds_a_clip=1.0), workers=2)
