@@ -34,13 +34,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from smile_synth.cores import num_cores
 from smile_synth.errors import SmileSynthError
+from smile_synth.machine.cores import num_cores
 from smile_synth.probe.evaluation import ProbePlace, prepare
 from smile_synth.probe.files import RIGHT_FILE
 from smile_synth.probe.results import TRAINED
 from smile_synth.randomness import stream
-from smile_synth.recipe import load_recipe
+from smile_synth.recipe.recipe import load_recipe
 
 ARMS = ("pixels", "features", "trajectory", "still")
 OURS = "trajectory"

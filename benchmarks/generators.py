@@ -17,9 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-from smile_synth.dataset import CanvasParams, Dataset, DatasetParams
-from smile_synth.plugins.registry import BUNDLED, list_generators
+from smile_synth.generator.dataset import Dataset
+from smile_synth.generator.registry import BUNDLED, list_generators
 from smile_synth.randomness import stream
+from smile_synth.recipe.dataset import CanvasParams, DatasetParams
 from smile_synth.render import render
 
 WANTED_PER_S = {"fractals": 25, "noise": 25}

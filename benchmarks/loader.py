@@ -30,7 +30,7 @@ import zarr
 from numcodecs.zstd import Zstd
 from published_clips import published_store
 
-from smile_synth.loader import Loader
+from smile_synth.loader.loader import Loader
 from smile_synth.store import Store
 
 BATCH = 32

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from smile_synth.recipe import Recipe, parse_recipe
+from smile_synth.generator.dataset import Dataset
+from smile_synth.recipe.recipe import Recipe, parse_recipe
 from smile_synth.store import Store, render_store
 
 # Photographs and cut-outs that come with the package, so that anybody gets the same store.
@@ -21,4 +22,4 @@ def published_recipe(clips: int, *, zstd_level: int = -4, clips_per_shard: int =
 def published_store(path: Path, clips: int, *, workers: int) -> Store:
     """Render the store of ``clips`` clips, or open the one that is there."""
     recipe = published_recipe(clips)
-    return render_store(recipe.build_dataset(), path, recipe=recipe.resolved(), workers=workers)
+    return render_store(Dataset.of(recipe), path, recipe=recipe.resolved(), workers=workers)

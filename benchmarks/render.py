@@ -23,7 +23,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from smile_synth.dataset import Dataset, DatasetParams
+from smile_synth.generator.dataset import Dataset
+from smile_synth.recipe.dataset import DatasetParams
 from smile_synth.render import render, render_into
 from smile_synth.scene import Canvas, Layer, Scene
 

@@ -15,10 +15,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from smile_synth.recipe import load_recipe
-from smile_synth.report.feature_statistics import DEFAULT_MODEL, build_model, parse_model
-from smile_synth.report.sample import choose_clips, read_batches
-from smile_synth.report.survey import SurveyParams, survey
+from smile_synth.generator.dataset import Dataset
+from smile_synth.recipe.recipe import load_recipe
+from smile_synth.report.measure.feature_statistics import DEFAULT_MODEL, build_model, parse_model
+from smile_synth.report.measure.sample import choose_clips, read_batches
+from smile_synth.report.measure.survey import SurveyParams, survey
 from smile_synth.store import Store, render_store
 
 
@@ -47,7 +48,7 @@ def rendered(folder: Path, clips: int) -> Store:
     """Return a store of clips as SMILE has them, over built-in photographs."""
     overrides = [f"dataset.clips={clips}", "dataset.assets.backgrounds=builtin", "dataset.assets.objects=builtin"]
     recipe = load_recipe("smile-vit-b", overrides)
-    return render_store(recipe.build_dataset(), folder / "clips.zarr", recipe=recipe.resolved(), workers=2)
+    return render_store(Dataset.of(recipe), folder / "clips.zarr", recipe=recipe.resolved(), workers=2)
 
 
 def measure(store: Store, options: argparse.Namespace) -> None:

@@ -21,7 +21,7 @@ import zstandard
 from numcodecs.zstd import Zstd
 from published_clips import published_recipe
 
-from smile_synth.dataset import Dataset
+from smile_synth.generator.dataset import Dataset
 from smile_synth.render import render, render_into
 from smile_synth.store.build import build_shard
 from smile_synth.store.compression import Compress, clip_compressor
@@ -39,7 +39,7 @@ SHARD = 32
 
 def published_dataset(clips: int) -> Dataset:
     """Return the data set of ``clips`` clips, in small shards."""
-    return published_recipe(clips, clips_per_shard=SHARD).build_dataset()
+    return Dataset.of(published_recipe(clips, clips_per_shard=SHARD))
 
 
 def codecs() -> Iterator[tuple[str, Compress]]:
@@ -141,7 +141,7 @@ class Ticks:
 def steady_rate(num_workers: int, num_clips: int) -> float:
     """Return the clips a second of ``num_workers`` processes once they are all at work."""
     recipe = published_recipe(num_clips, clips_per_shard=SHARD)
-    dataset, ticks = recipe.build_dataset(), Ticks([], [])
+    dataset, ticks = Dataset.of(recipe), Ticks([], [])
     engine = in_processes(num_workers)
 
     def timed(*arguments: object, advance: object) -> None:

@@ -23,20 +23,19 @@ from multiprocessing.connection import Connection
 import torch
 from torch import Tensor, nn
 
-from smile_synth.grid import TokenGrid
-from smile_synth.masking import draw_masks, num_masked
+from smile_synth.masking.grid import TokenGrid
+from smile_synth.masking.masks import draw_masks, num_masked
 from smile_synth.model.block import Attention
 from smile_synth.model.patches import normalise
 from smile_synth.model.student import Student, build_student
-from smile_synth.objective import Objective, build_objective
-from smile_synth.pretrain_params import MaskParams, PretrainParams, TeacherParams
+from smile_synth.recipe.pretrain import MaskParams, PretrainParams, TeacherParams
 from smile_synth.scene import Canvas
 from smile_synth.teachers.teacher import build_teacher
 from smile_synth.training.cost import StudentCost, count_flops, peak_flops
-from smile_synth.training.cpu_memory import keep_freed_memory
-from smile_synth.training.distributed import Place, World, pick_device
+from smile_synth.training.device import keep_freed_memory, pick_device, pick_precision
+from smile_synth.training.distributed import Place, World
 from smile_synth.training.learner import Clips, Learner
-from smile_synth.training.precision import pick_precision
+from smile_synth.training.objective import Objective, build_objective
 from smile_synth.training.stages import plan_stages
 
 CANVAS = Canvas(224, 224, 16)

@@ -9,18 +9,12 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from smile_synth.assets import OUTLINES, DrawnObject
-from smile_synth.backgrounds import BackgroundParams, draw_background
 from smile_synth.errors import GeneratorError, nearest
-from smile_synth.generator import Generator, GeneratorContext, LabelSpec
-from smile_synth.motion import (
-    UNDEFINED_CLASS,
-    Motion,
-    MotionParams,
-    draw_motion,
-    motion_label_specs,
-    motion_labels,
-)
+from smile_synth.generator.base import Generator, GeneratorContext
+from smile_synth.generator.labels import UNDEFINED_CLASS, LabelSpec
 from smile_synth.params import StrictParams
+from smile_synth.sampling.backgrounds import BackgroundParams, sample_background
+from smile_synth.sampling.motion import Motion, MotionParams, motion_label_specs, motion_labels, sample_motion
 from smile_synth.scene import Layer, Scene
 
 
@@ -85,7 +79,7 @@ class Cutouts(Generator[CutoutsParams]):
     def sample(self, *, rng: np.random.Generator) -> Scene:
         """Draw a background, then objects and their ways over it."""
         canvas, assets = self.context.canvas, self.context.assets
-        background = draw_background(self.params.background, canvas, assets, rng=rng)
+        background = sample_background(self.params.background, canvas, assets, rng=rng)
         count = int(rng.integers(self.params.num_objects[0], self.params.num_objects[1] + 1))
         pairs = [self._draw_object(rng) for _ in range(count)]
         if self.params.order == "largest-first":
@@ -109,7 +103,7 @@ class Cutouts(Generator[CutoutsParams]):
     def _draw_object(self, rng: np.random.Generator) -> tuple[DrawnObject, Motion]:
         drawn = self.context.assets.objects.sample(rng=rng, class_names=self.params.classes)
         height, width = drawn.texture.shape[:2]
-        return drawn, draw_motion(self.params.motion, self.context.canvas, rng=rng, aspect=width / height)
+        return drawn, sample_motion(self.params.motion, self.context.canvas, rng=rng, aspect=width / height)
 
 
 def _layer(drawn: DrawnObject, motion: Motion) -> Layer:

@@ -9,14 +9,15 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from smile_synth.backgrounds import BackgroundParams, draw_background
-from smile_synth.choices import Span
-from smile_synth.generator import Generator, LabelSpec
-from smile_synth.motion import affine_pose, direction_class, motion_label_specs
+from smile_synth.generator.base import Generator
+from smile_synth.generator.labels import LabelSpec
 from smile_synth.params import StrictParams
-from smile_synth.polygons import capsule_points, circle_points, cut, filled_alpha, polygon_points
+from smile_synth.sampling.backgrounds import BackgroundParams, sample_background
+from smile_synth.sampling.choices import Span
+from smile_synth.sampling.motion import affine_pose, direction_class, motion_label_specs
+from smile_synth.sampling.polygons import capsule_points, circle_points, cut, filled_alpha, polygon_points
+from smile_synth.sampling.textures import sample_colour
 from smile_synth.scene import Layer, Scene
-from smile_synth.textures import draw_colour
 
 REFERENCE_SIDE_PX = 256.0
 CAPSULE_WIDTH = (0.15, 0.4)
@@ -69,7 +70,7 @@ class DeadLeaves(Generator[DeadLeavesParams]):
     def sample(self, *, rng: np.random.Generator) -> Scene:
         """Draw a background, leaves in random order of depth, and their ways."""
         canvas, params = self.context.canvas, self.params
-        background = draw_background(params.background, canvas, self.context.assets, rng=rng)
+        background = sample_background(params.background, canvas, self.context.assets, rng=rng)
         count = int(rng.integers(params.num_leaves[0], params.num_leaves[1] + 1))
         num_sides_K = rng.integers(params.num_sides[0], params.num_sides[1] + 1, count)
         centre_KT2 = self._paths(count, rng)
@@ -112,7 +113,7 @@ class DeadLeaves(Generator[DeadLeavesParams]):
         alpha = filled_alpha(_outline(num_sides, rng), radius_px)
         side, num_frames = len(alpha), canvas.num_frames
         pose_T6 = affine_pose(centre_T2, np.ones((num_frames, 2)), angle_T, side, side)
-        texture = cut(draw_colour(rng=rng), alpha)
+        texture = cut(sample_colour(rng=rng), alpha)
         return Layer(texture, pose_T6, np.ones(num_frames, np.float32), class_name=_name(num_sides))
 
 

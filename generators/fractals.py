@@ -10,14 +10,15 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from smile_synth.backgrounds import BackgroundParams, draw_background
-from smile_synth.choices import Span, Weight, choose
-from smile_synth.compiled import entry_point, inlined
 from smile_synth.errors import GeneratorError
-from smile_synth.generator import Generator, LabelSpec
+from smile_synth.generator.base import Generator
+from smile_synth.generator.labels import LabelSpec
+from smile_synth.machine.compiled import entry_point, inlined
 from smile_synth.params import StrictParams
+from smile_synth.sampling.backgrounds import BackgroundParams, sample_background
+from smile_synth.sampling.choices import Span, Weight, choose
+from smile_synth.sampling.textures import sample_palette
 from smile_synth.scene import Layer, Scene
-from smile_synth.textures import draw_palette
 
 Variation = Literal["linear", "sinusoidal", "swirl", "horseshoe"]
 VARIATIONS: tuple[Variation, ...] = ("linear", "sinusoidal", "swirl", "horseshoe")
@@ -95,7 +96,7 @@ class Fractals(Generator[FractalsParams]):
     def sample(self, *, rng: np.random.Generator) -> Scene:
         """Draw a background, a system that is worth looking at, and the way of its parameters."""
         canvas, params = self.context.canvas, self.params
-        background = draw_background(params.background, canvas, self.context.assets, rng=rng)
+        background = sample_background(params.background, canvas, self.context.assets, rng=rng)
         variation = choose(params.variation, rng=rng)
         maps_TM6, change = self._draw_system(VARIATIONS.index(variation), rng)
         num_points = max(TRIAL_POINTS, round(params.points_per_pixel * canvas.height * canvas.width))
@@ -170,11 +171,11 @@ class Fractals(Generator[FractalsParams]):
 def _contrasting_palette(background: Pixels, rng: np.random.Generator) -> Pixels:
     """Draw a palette whose mean differs from the background's, uint8 (256, 3)."""
     mean_3 = background[::8, ::8].mean(axis=(0, 1))
-    palette = draw_palette(rng=rng)
+    palette = sample_palette(rng=rng)
     for _ in range(MAX_PALETTES):
         if np.abs(palette.mean(axis=0) - mean_3).max() >= LEAST_CONTRAST:
             break
-        palette = draw_palette(rng=rng)
+        palette = sample_palette(rng=rng)
     return palette
 
 

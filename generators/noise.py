@@ -11,14 +11,15 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
-from smile_synth.backgrounds import BackgroundParams, draw_background
-from smile_synth.choices import Span, Weight, choose, names_in
-from smile_synth.compiled import entry_point, inlined
-from smile_synth.generator import Generator, LabelSpec
-from smile_synth.motion import DIRECTIONS, direction_class
+from smile_synth.generator.base import Generator
+from smile_synth.generator.labels import LabelSpec
+from smile_synth.machine.compiled import entry_point, inlined
 from smile_synth.params import StrictParams
+from smile_synth.sampling.backgrounds import BackgroundParams, sample_background
+from smile_synth.sampling.choices import Span, Weight, choose, names_in
+from smile_synth.sampling.motion import DIRECTIONS, direction_class
+from smile_synth.sampling.textures import sample_palette
 from smile_synth.scene import Label, Scene
-from smile_synth.textures import draw_palette
 
 NoiseKind = Literal["volume", "flow"]
 KINDS: tuple[NoiseKind, ...] = ("volume", "flow")
@@ -120,7 +121,7 @@ class Noise(Generator[NoiseParams]):
         cell_px, cell_frames = _log_uniform(params.cell_px, rng) * scale, _log_uniform(params.cell_frames, rng)
         speed, angle = rng.uniform(*params.drift_px_per_frame) * scale, rng.uniform(0, 2 * math.pi)
         velocity_x, velocity_y = speed * math.cos(angle), speed * math.sin(angle)
-        persistence, palette = rng.uniform(*params.persistence), draw_palette(rng=rng)
+        persistence, palette = rng.uniform(*params.persistence), sample_palette(rng=rng)
         values_THW = np.zeros((canvas.num_frames, canvas.height, canvas.width), np.float32)
         for octave in range(int(rng.integers(params.octaves[0], params.octaves[1] + 1))):
             cell = np.array([cell_frames, cell_px, cell_px]) / 2**octave
@@ -144,7 +145,7 @@ class Noise(Generator[NoiseParams]):
     def _flow(self, rng: np.random.Generator) -> Scene:
         canvas, params = self.context.canvas, self.params.flow
         scale = min(canvas.height, canvas.width) / REFERENCE_SIDE_PX
-        background = draw_background(params.image, canvas, self.context.assets, rng=rng)
+        background = sample_background(params.image, canvas, self.context.assets, rng=rng)
         speed = rng.uniform(*params.speed_px_per_frame) * scale
         swirl_px = rng.uniform(*params.swirl_px) * scale
         frames_THWC = _carried(background.image, canvas.num_frames, swirl_px, speed, rng)

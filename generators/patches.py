@@ -10,12 +10,13 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, field_validator, model_validator
 
-from smile_synth.backgrounds import Background, BackgroundParams, draw_background
-from smile_synth.choices import Weight, choose
-from smile_synth.generator import Generator, LabelSpec
-from smile_synth.keyframes import KeyFrameParams, run
-from smile_synth.motion import Motion, MotionParams, draw_motion, motion_label_specs, motion_labels
+from smile_synth.generator.base import Generator
+from smile_synth.generator.labels import LabelSpec
 from smile_synth.params import StrictParams
+from smile_synth.sampling.backgrounds import Background, BackgroundParams, sample_background
+from smile_synth.sampling.choices import Weight, choose
+from smile_synth.sampling.keyframes import KeyFrameParams, run
+from smile_synth.sampling.motion import Motion, MotionParams, motion_label_specs, motion_labels, sample_motion
 from smile_synth.scene import Layer, Scene
 
 PatchOutline = Literal["rectangle", "ellipse", "rhombus"]
@@ -98,9 +99,9 @@ class Patches(Generator[PatchesParams]):
     def sample(self, *, rng: np.random.Generator) -> Scene:
         """Draw a background, then patches and their ways over it, the largest one first."""
         canvas, params = self.context.canvas, self.params
-        background = draw_background(params.background, canvas, self.context.assets, rng=rng)
+        background = sample_background(params.background, canvas, self.context.assets, rng=rng)
         count = int(rng.integers(params.num_objects[0], params.num_objects[1] + 1))
-        motions = [draw_motion(params.motion, canvas, rng=rng) for _ in range(count)]
+        motions = [sample_motion(params.motion, canvas, rng=rng) for _ in range(count)]
         motions.sort(key=lambda motion: -float(motion.size_T2[0].prod()))
         outlines = [choose(params.outline, rng=rng) for _ in motions]
         sources = [choose(params.source, rng=rng) for _ in motions]

@@ -11,12 +11,13 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
-from smile_synth.backgrounds import ImageParams, draw_image
-from smile_synth.camera import Camera, CameraMotion, draw_camera, source_size
-from smile_synth.choices import Span, Weight, choose
-from smile_synth.generator import Generator, LabelSpec
-from smile_synth.motion import DIRECTIONS, direction_class
+from smile_synth.generator.base import Generator
+from smile_synth.generator.labels import LabelSpec
 from smile_synth.params import StrictParams
+from smile_synth.sampling.backgrounds import ImageParams, sample_image
+from smile_synth.sampling.camera import Camera, CameraMotion, sample_camera, source_size
+from smile_synth.sampling.choices import Span, Weight, choose
+from smile_synth.sampling.motion import DIRECTIONS, direction_class
 from smile_synth.scene import Label, Layer, Scene
 
 Transform = Literal["slide", "zoom", "rotate", "affine", "perspective", "fade", "colour", "cut-paste", "shake"]
@@ -90,9 +91,9 @@ class PseudoMotion(Generator[PseudoMotionParams]):
         canvas, params = self.context.canvas, self.params
         chosen = self._draw_transforms(rng)
         motions = [cast(CameraMotion, name) for name in chosen if name in CAMERA_TRANSFORMS]
-        camera = draw_camera(motions, canvas, strength=params.strength, rng=rng) if motions else None
+        camera = sample_camera(motions, canvas, strength=params.strength, rng=rng) if motions else None
         height, width = source_size(canvas) if camera else (canvas.height, canvas.width)
-        drawn = draw_image(params.image, height, width, self.context.assets, rng=rng)
+        drawn = sample_image(params.image, height, width, self.context.assets, rng=rng)
         background: Pixels = drawn.image
         if "colour" in chosen:
             background = _drifting_colours(background, canvas.num_frames, params.strength, rng)
@@ -119,7 +120,7 @@ class PseudoMotion(Generator[PseudoMotionParams]):
         choice = rng.random()
         if choice < 0.5:
             height, width = still.shape[:2]
-            other = draw_image(self.params.image, height, width, self.context.assets, rng=rng).image
+            other = sample_image(self.params.image, height, width, self.context.assets, rng=rng).image
         else:
             other = np.full_like(still, 0 if choice < 0.75 else 255)
         num_frames = self.context.canvas.num_frames
@@ -136,7 +137,7 @@ class PseudoMotion(Generator[PseudoMotionParams]):
         """Cut a rectangle out of another image and slide it over the canvas at a steady pace."""
         canvas = self.context.canvas
         height, width = (max(2, round(side * rng.uniform(*PATCH_SIDE))) for side in (canvas.height, canvas.width))
-        drawn = draw_image(self.params.image, height, width, self.context.assets, rng=rng)
+        drawn = sample_image(self.params.image, height, width, self.context.assets, rng=rng)
         texture = np.dstack([drawn.image, np.full((height, width), 255, np.uint8)])
         angle = rng.uniform(0, 2 * math.pi)
         speed = rng.uniform(0.25, 1) * PATCH_RATE * self.params.strength * min(canvas.height, canvas.width)

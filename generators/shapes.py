@@ -11,14 +11,15 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
-from smile_synth.backgrounds import BackgroundParams, draw_background
-from smile_synth.choices import Span, Weight, choose
-from smile_synth.generator import Generator, LabelSpec
-from smile_synth.motion import direction_class, motion_label_specs
+from smile_synth.generator.base import Generator
+from smile_synth.generator.labels import LabelSpec
 from smile_synth.params import StrictParams
-from smile_synth.polygons import circle_points, cut, filled_alpha, polygon_points
+from smile_synth.sampling.backgrounds import BackgroundParams, sample_background
+from smile_synth.sampling.choices import Span, Weight, choose
+from smile_synth.sampling.motion import direction_class, motion_label_specs
+from smile_synth.sampling.polygons import circle_points, cut, filled_alpha, polygon_points
+from smile_synth.sampling.textures import draw_texture, sample_colour
 from smile_synth.scene import NO_ASSET, Label, Layer, Scene
-from smile_synth.textures import draw_colour, draw_texture
 
 Level = Literal[
     "static-circles", "moving-circles", "moving-shapes", "transforming", "accelerating", "textured", "photographs"
@@ -155,7 +156,7 @@ class Shapes(Generator[ShapesParams]):
     def sample(self, *, rng: np.random.Generator) -> Scene:
         """Draw a background, shapes in random order of depth, and their ways."""
         canvas, params = self.context.canvas, self.params
-        background = draw_background(params.background, canvas, self.context.assets, rng=rng)
+        background = sample_background(params.background, canvas, self.context.assets, rng=rng)
         count = int(rng.integers(params.num_shapes[0], params.num_shapes[1] + 1))
         ways = self._draw_ways(count, rng)
         outlines = [choose(params.outlines_drawn, rng=rng) for _ in range(count)]
@@ -205,7 +206,7 @@ class Shapes(Generator[ShapesParams]):
             drawn = self.context.assets.backgrounds.sample(side, side, rng=rng)
             picture, asset_id = drawn.image, drawn.asset_id
         else:
-            picture = draw_texture(side, side, rng=rng) if fill == "texture" else draw_colour(rng=rng)
+            picture = draw_texture(side, side, rng=rng) if fill == "texture" else sample_colour(rng=rng)
         linear_T22 = ways.linear_KT22[k]
         corner_T2 = ways.centre_KT2[k] - linear_T22.sum(axis=2) * (side / 2)
         pose_T6 = np.concatenate([linear_T22, corner_T2[:, :, None]], axis=2).reshape(-1, 6).astype(np.float32)

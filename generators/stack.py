@@ -8,10 +8,10 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from smile_synth.dataset import build_generator
 from smile_synth.errors import GeneratorError
-from smile_synth.generator import Generator, GeneratorContext, LabelSpec
-from smile_synth.labels import join_specs, translate
+from smile_synth.generator.base import Generator, GeneratorContext
+from smile_synth.generator.dataset import build_generator
+from smile_synth.generator.labels import LabelSpec, join_specs, translate
 from smile_synth.params import StrictParams
 from smile_synth.scene import Label, Scene
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from tiny import TinyDataset
 
-from smile_synth.report.content import Report
-from smile_synth.report.survey import SurveyParams, survey
+from smile_synth.report.measure.content import Report
+from smile_synth.report.measure.survey import SurveyParams, survey
 from smile_synth.store import Store, render_store
 
 

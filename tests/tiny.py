@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from smile_synth.assets import AssetRow, Assets
-from smile_synth.dataset import CanvasParams, Dataset, DatasetParams, StoreParams
 from smile_synth.errors import GeneratorError
-from smile_synth.generator import Generator, GeneratorContext, LabelSpec
+from smile_synth.generator.base import Generator, GeneratorContext
+from smile_synth.generator.dataset import Dataset
+from smile_synth.generator.labels import LabelSpec
 from smile_synth.params import StrictParams
+from smile_synth.recipe.dataset import CanvasParams, DatasetParams, StoreParams
 from smile_synth.scene import Canvas, Layer, Scene
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from smile_synth.grid import TokenGrid
+from smile_synth.masking.grid import TokenGrid
 from smile_synth.model import Student, build_student
-from smile_synth.pretrain_params import PositionCode, StudentParams
+from smile_synth.recipe.student import PositionCode, StudentParams
 
 GRID = TokenGrid(4, 3, 4, 2, 16)
 PARAMS = StudentParams(size="tiny", depth=2, decoder_depth=1)

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from tiny import TinyDataset
 
-from smile_synth.checkpoint import read_checkpoint
-from smile_synth.recipe import Recipe, merge, parse_recipe
+from smile_synth.probe.student_probe import evaluation_of
+from smile_synth.recipe.recipe import Recipe, merge, parse_recipe
 from smile_synth.store import Store, render_store
+from smile_synth.training.checkpoint import read_checkpoint
 from smile_synth.training.metrics import Row, read_rows
 from smile_synth.training.trainer import RunSummary, pretrain
 
@@ -53,7 +54,7 @@ def tiny_store(folder: Path, **changes: Any) -> Store:
 
 def run_tiny(store: Store, out: Path, recipe: Recipe, **how: Any) -> RunSummary:
     """Train without a word, on CPU."""
-    return pretrain(recipe, [store], out, device="cpu", view=None, **how)
+    return pretrain(recipe, [store], out, device="cpu", view=None, evaluation=evaluation_of(recipe), **how)
 
 
 def weights(out: Path) -> dict[str, torch.Tensor]:

@@ -4,18 +4,14 @@ from smile_synth.assets.backgrounds import Backgrounds, DrawnBackground
 from smile_synth.assets.collection import Assets
 from smile_synth.assets.objects import DrawnObject, Objects
 from smile_synth.assets.outlines import OUTLINES
-from smile_synth.assets.params import AssetsParams
-from smile_synth.assets.split import Split
 from smile_synth.assets.table import AssetRow
 
 __all__ = [
     "OUTLINES",
     "AssetRow",
     "Assets",
-    "AssetsParams",
     "Backgrounds",
     "DrawnBackground",
     "DrawnObject",
     "Objects",
-    "Split",
 ]

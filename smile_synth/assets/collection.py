@@ -11,11 +11,11 @@ from smile_synth.assets.backgrounds import Backgrounds
 from smile_synth.assets.cutting import cut_outs, drawings
 from smile_synth.assets.folders import ImageFile, list_backgrounds, list_objects
 from smile_synth.assets.objects import Objects
-from smile_synth.assets.params import BUILTIN, AssetsParams
 from smile_synth.assets.photographs import PHOTOGRAPHS
 from smile_synth.assets.split import part_of
 from smile_synth.assets.table import Asset, AssetRow, Kind
 from smile_synth.progress import track
+from smile_synth.recipe.assets import BUILTIN, AssetsParams
 
 # Up to this many images are decoded before anything is rendered, so that a damaged one is found at once; of larger
 # folders only the headers are read.

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from smile_synth.assets.table import Asset
 from smile_synth.errors import AssetError
+from smile_synth.recipe.assets import Split
 
-Split = Literal["all", "pretrain", "probe-train", "probe-test"]
 AssetT = TypeVar("AssetT", bound=Asset)
 
 # One turn deals five images of a class; three images are enough for every part to have one.

@@ -36,9 +36,9 @@ def card(
       smile-synth card clips.zarr -o published/ --report clips-report/report.json --creator "Our lab"
     """
     from smile_synth.errors import ReportError
-    from smile_synth.report.card import CardParams, build_card, card_name, describe, read_report
-    from smile_synth.report.croissant import croissant
-    from smile_synth.report.files import write_text
+    from smile_synth.report.card.card import CardParams, build_card, card_name, describe, read_report
+    from smile_synth.report.card.croissant import croissant
+    from smile_synth.report.page.files import write_text
     from smile_synth.store import Store
 
     opened = Store.open(store)

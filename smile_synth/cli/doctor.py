@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from smile_synth.cores import num_cores
+from smile_synth.machine.cores import num_cores
 
 REQUIRED = (
     "torch",
@@ -122,7 +122,7 @@ def _machine(problems: list[str]) -> Iterator[tuple[str, str]]:
 
 
 def _generators() -> Iterator[tuple[str, str]]:
-    from smile_synth.plugins.registry import list_generators
+    from smile_synth.generator.registry import list_generators
 
     for found in list_generators():
         yield found.name, found.summary if not found.problem else f"BROKEN: {found.problem}"

@@ -45,8 +45,8 @@ def export(
     smile-synth export runs/demo --format huggingface --out exports/demo-hf
     smile-synth export runs/demo/checkpoints/latest.pt --format videomae -o demo.pth
     """
-    from smile_synth.interop.interop import export as write
-    from smile_synth.interop.interop import read_student
+    from smile_synth.interop.formats import export as write
+    from smile_synth.interop.formats import read_student
 
     stored = read_student(run)
     name = run.stem if run.is_file() else run.resolve().name

@@ -15,7 +15,7 @@ from rich.table import Table
 from smile_synth.errors import RecipeError
 
 if TYPE_CHECKING:
-    from smile_synth.dataset import Dataset
+    from smile_synth.generator.dataset import Dataset
 
 PREVIEW_CLIPS = 4
 EXIT_BROKEN = 1
@@ -34,7 +34,7 @@ def list_all() -> None:
     Examples:
       smile-synth generators list
     """
-    from smile_synth.plugins.registry import list_generators
+    from smile_synth.generator.registry import list_generators
 
     table = Table("generator", "what it draws", "from", box=None, pad_edge=False)
     for found in list_generators():
@@ -60,8 +60,8 @@ def show(
     """
     import inspect
 
-    from smile_synth.plugins.parameters import parameter_rows
-    from smile_synth.plugins.registry import find
+    from smile_synth.generator.parameters import parameter_rows
+    from smile_synth.generator.registry import find
 
     cls = find(name, Path.cwd())
     console = Console()
@@ -91,7 +91,7 @@ def new(
       smile-synth generators new confetti
       smile-synth generators new confetti --folder my_generators
     """
-    from smile_synth.plugins.scaffold import write_generator
+    from smile_synth.generator.scaffold import write_generator
 
     module, test, recipe = write_generator(name, folder)
     typer.echo(f"wrote {module}, {test}, {recipe}\n")
@@ -110,8 +110,8 @@ def check(name: Name, overrides: Overrides = None) -> None:
       smile-synth generators check cutouts
       smile-synth generators check confetti.py:Confetti --set num_objects=5
     """
-    from smile_synth.plugins.contract_report import measure_speed, run_checks
-    from smile_synth.testing import Subject
+    from smile_synth.testing.contract import Subject
+    from smile_synth.testing.run import measure_speed, run_checks
 
     subject = Subject(name, _params(overrides), folder=Path.cwd())
     console = Console()
@@ -131,7 +131,7 @@ def check(name: Name, overrides: Overrides = None) -> None:
 
 
 def _params(overrides: list[str] | None) -> Mapping[str, Any]:
-    from smile_synth.recipe import apply_override
+    from smile_synth.recipe.recipe import apply_override
 
     values: dict[str, Any] = {}
     for override in overrides or ():
@@ -140,7 +140,8 @@ def _params(overrides: list[str] | None) -> Mapping[str, Any]:
 
 
 def _dataset(name: str, overrides: list[str] | None) -> Dataset:
-    from smile_synth.dataset import Dataset, DatasetParams
+    from smile_synth.generator.dataset import Dataset
+    from smile_synth.recipe.dataset import DatasetParams
 
     params = DatasetParams(clips=PREVIEW_CLIPS, generator=name, params=dict(_params(overrides)))
     return Dataset(params, seed=0, folder=Path.cwd())
@@ -161,7 +162,7 @@ def _show_labels(dataset: Dataset, console: Console) -> None:
 def _draw(dataset: Dataset, file: Path) -> None:
     import numpy as np
 
-    from smile_synth.preview import STILL_SUFFIXES, contact_sheet
+    from smile_synth.media.preview import STILL_SUFFIXES, contact_sheet
     from smile_synth.render import render
 
     if file.suffix.lower() not in STILL_SUFFIXES:

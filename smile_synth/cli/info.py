@@ -42,7 +42,7 @@ def info(
 
 def facts_of(store: Store) -> dict[str, Any]:
     """Return what there is to say of a store, as plain values."""
-    from smile_synth.recipe import recipe_digest
+    from smile_synth.recipe.recipe import recipe_digest
     from smile_synth.store.summary import format_size, store_sizes
 
     sizes, canvas = store_sizes(store), store.canvas

@@ -40,7 +40,7 @@ def pretrain(
       smile-synth pretrain smile-vit-b -d clips.zarr -o runs/b --max-hours 0.9
       torchrun --nproc-per-node 8 -m smile_synth pretrain smile-vit-b ...
     """
-    from smile_synth.recipe import load_recipe
+    from smile_synth.recipe.recipe import load_recipe
     from smile_synth.store import Store
 
     loaded = load_recipe(recipe, set_ or ())
@@ -51,9 +51,12 @@ def pretrain(
         _print_rows(estimate(loaded, stores, out, resume=resume, device=device))
         typer.echo(f"\nNothing was written. Train: {_command(recipe, data, out, set_, device, max_hours, resume)}")
         return
+    from smile_synth.probe.student_probe import evaluation_of
     from smile_synth.training.trainer import pretrain as train
 
-    summary = train(loaded, stores, out, resume=resume, device=device, max_hours=max_hours)
+    summary = train(
+        loaded, stores, out, resume=resume, device=device, max_hours=max_hours, evaluation=evaluation_of(loaded)
+    )
     if summary.is_first:
         _show(summary, _command(recipe, data, out, set_, device, max_hours, resume=True))
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from smile_synth.dataset import Dataset
-    from smile_synth.generator import LabelSpec
+    from smile_synth.generator.dataset import Dataset
+    from smile_synth.generator.labels import LabelSpec
 
 MAX_LABELS_IN_CAPTION = 4
 
@@ -54,7 +54,7 @@ def preview(
     smile-synth preview data/demo.zarr --clips 9 --boxes --paths -o demo.webp
     smile-synth preview shapes --set level=textured -o shapes.gif
     """
-    from smile_synth.preview import STILL_SUFFIXES, animation, check_suffix, contact_sheet, save_animation
+    from smile_synth.media.preview import STILL_SUFFIXES, animation, check_suffix, contact_sheet, save_animation
 
     check_suffix(out)
     count = clips or (4 if clip is None else 1)
@@ -86,8 +86,8 @@ def _load(source: str, first: int, count: int, seed: int | None, overrides: list
         if overrides or seed is not None:
             raise StoreError(f"{source} is a store, already rendered; --set and --seed go with a recipe or generator")
         return _from_store(Path(source), first, count)
-    from smile_synth.plugins.registry import registered_names
-    from smile_synth.recipe import apply_override, bundled_recipes, load_recipe, parse_recipe
+    from smile_synth.generator.registry import registered_names
+    from smile_synth.recipe.recipe import apply_override, bundled_recipes, load_recipe, parse_recipe
 
     if source in bundled_recipes() or source.endswith((".yaml", ".yml")):
         recipe = load_recipe(source, overrides if seed is None else [*overrides, f"seed={seed}"])
@@ -105,7 +105,9 @@ def _load(source: str, first: int, count: int, seed: int | None, overrides: list
             apply_override(values, f"dataset.params.{override}")
         recipe = parse_recipe(values, folder=Path.cwd(), origin=f"for generator {source}")
         next_command = f"smile-synth generators show {source}"
-    return _from_dataset(recipe.build_dataset(), first, count, next_command)
+    from smile_synth.generator.dataset import Dataset
+
+    return _from_dataset(Dataset.of(recipe), first, count, next_command)
 
 
 def _from_dataset(dataset: Dataset, first: int, count: int, next_command: str) -> _Shown:

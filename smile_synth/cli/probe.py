@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from smile_synth.recipe import Recipe
+    from smile_synth.recipe.recipe import Recipe
 
 DEFAULT_RECIPE, FULL_RECIPE = "probe-motion", "probe-full"
 
@@ -50,13 +50,12 @@ def probe(
       smile-synth probe vit_b_k400_pretrain.pth --recipe probe-full --device cuda
       smile-synth probe runs/first --recipe my-videos.yaml    (see recipe probe-videos)
     """
-    from smile_synth.cores import num_cores
+    from smile_synth.machine.cores import num_cores
     from smile_synth.probe.evaluation import ProbePlace, probe_features
     from smile_synth.probe.files import write_results
     from smile_synth.probe.subject import extractors_of, open_subject, pretraining_assets
     from smile_synth.store import Store
-    from smile_synth.training.cpu_memory import keep_freed_memory
-    from smile_synth.training.distributed import pick_device
+    from smile_synth.training.device import keep_freed_memory, pick_device
 
     keep_freed_memory()
     where = pick_device(device)
@@ -97,7 +96,7 @@ def choose_recipe(name: str | None, model: Path, overrides: list[str]) -> Recipe
         RecipeError: there is no such recipe, or an override does not fit it.
     """
     from smile_synth.probe.subject import run_of
-    from smile_synth.recipe import load_recipe
+    from smile_synth.recipe.recipe import load_recipe
     from smile_synth.training.run_folder import RunFolder
 
     if name is not None:

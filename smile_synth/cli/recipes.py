@@ -21,7 +21,7 @@ def list_recipes() -> None:
     """
     import yaml
 
-    from smile_synth.recipe import bundled_recipes
+    from smile_synth.recipe.recipe import bundled_recipes
 
     table = Table("recipe", "what it is", box=None, pad_edge=False)
     for name, path in bundled_recipes().items():
@@ -43,7 +43,7 @@ def show_recipe(
       smile-synth recipes show demo > mine.yaml
       smile-synth recipes show demo --resolved --set dataset.clips=64
     """
-    from smile_synth.recipe import load_recipe, recipe_file
+    from smile_synth.recipe.recipe import load_recipe, recipe_file
 
     checked = load_recipe(recipe, overrides or ())
     if resolved or overrides:
@@ -64,11 +64,12 @@ def check_recipe(
       smile-synth recipes check mine.yaml
       smile-synth recipes check mine.yaml --set dataset.assets.backgrounds=photos/
     """
-    from smile_synth.recipe import load_recipe, recipe_digest
+    from smile_synth.generator.dataset import Dataset
+    from smile_synth.recipe.recipe import load_recipe, recipe_digest
 
     checked = load_recipe(recipe, overrides or ())
     if checked.dataset is not None:
-        dataset = checked.build_dataset()
+        dataset = Dataset.of(checked)
         dataset.sample(0)
         kinds = [row.kind for row in dataset.assets.rows]
         typer.echo(f"dataset   {len(dataset)} clips, {dataset.canvas}, generator {dataset.generator_names[0]}")

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from smile_synth.cores import num_cores
 from smile_synth.errors import StoreError
+from smile_synth.machine.cores import num_cores
 
 if TYPE_CHECKING:
-    from smile_synth.dataset import Dataset
-    from smile_synth.recipe import Recipe
+    from smile_synth.generator.dataset import Dataset
+    from smile_synth.recipe.recipe import Recipe
     from smile_synth.store import Store
     from smile_synth.store.writer import Engine
 
@@ -55,11 +55,12 @@ def render(
         raise typer.BadParameter("--workers has no effect with --engine ray: the cluster says how many there are")
     if recipe is None:
         raise typer.BadParameter("say what to render: smile-synth render RECIPE --out STORE")
-    from smile_synth.recipe import load_recipe
+    from smile_synth.generator.dataset import Dataset
+    from smile_synth.recipe.recipe import load_recipe
 
     overrides = [*(set_ or []), *([f"seed={seed}"] if seed is not None else [])]
     loaded = load_recipe(recipe, overrides)
-    dataset = loaded.build_dataset()
+    dataset = Dataset.of(loaded)
     chosen = _engine(engine, workers if workers is not None else num_cores())
     if shards is None:
         _render_all(loaded, dataset, out, chosen)
@@ -68,7 +69,7 @@ def render(
 
 
 def _engine(name: str, workers: int) -> Engine:
-    from smile_synth.store.ray_engine import on_ray
+    from smile_synth.store.engines.ray_tasks import on_ray
     from smile_synth.store.writer import in_processes, in_this_process
 
     if name == "ray":

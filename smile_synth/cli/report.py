@@ -10,11 +10,11 @@ import typer
 from smile_synth.errors import ReportError
 
 if TYPE_CHECKING:
-    from smile_synth.report.content import Report
-    from smile_synth.report.feature_statistics import FeatureModel
-    from smile_synth.report.natural import NaturalFiles, NaturalSample
-    from smile_synth.report.survey import SurveyParams
-    from smile_synth.report.training_plan import TrainingPlan
+    from smile_synth.report.measure.content import Report
+    from smile_synth.report.measure.feature_statistics import FeatureModel
+    from smile_synth.report.measure.natural import NaturalFiles, NaturalSample
+    from smile_synth.report.measure.survey import SurveyParams
+    from smile_synth.report.measure.training_plan import TrainingPlan
     from smile_synth.scene import Canvas
     from smile_synth.store import Store
 
@@ -72,7 +72,7 @@ def report(
             f"report takes one store, or several with --compare, got {len(paths)} stores "
             f"{'with' if compare else 'without'} --compare"
         )
-    from smile_synth.report.verdict import check_codes
+    from smile_synth.report.measure.verdict import check_codes
 
     check_codes(fail_on or [])
     job = _Job(clips=None if all_ else clips, seed=seed, natural=natural, stride=natural_stride)
@@ -93,8 +93,8 @@ class _Job:
         self._samples: dict[tuple[int, int, int], NaturalSample] = {}
 
     def prepare(self, paths: list[Path], feature_model: str, feature_clips: int, recipe: str | None) -> None:
-        from smile_synth.report.feature_statistics import parse_model
-        from smile_synth.report.natural import find_natural
+        from smile_synth.report.measure.feature_statistics import parse_model
+        from smile_synth.report.measure.natural import find_natural
         from smile_synth.store import Store
 
         self.stores = [Store.open(path) for path in paths]
@@ -104,8 +104,8 @@ class _Job:
             self._plan = self._plan_of(recipe)
 
     def _plan_of(self, recipe: str) -> TrainingPlan:
-        from smile_synth.recipe import load_recipe
-        from smile_synth.report.training_plan import TrainingPlan
+        from smile_synth.recipe.recipe import load_recipe
+        from smile_synth.report.measure.training_plan import TrainingPlan
 
         loaded = load_recipe(recipe)
         plan = TrainingPlan(loaded.name, loaded.section("pretrain"))
@@ -114,19 +114,19 @@ class _Job:
         return plan
 
     def plan(self, store: Store) -> TrainingPlan | None:
-        from smile_synth.report.training_plan import plan_of_store
+        from smile_synth.report.measure.training_plan import plan_of_store
 
         return self._plan or plan_of_store(store.recipe, store.canvas)
 
     def params(self, store: Store) -> SurveyParams:
-        from smile_synth.report.survey import SurveyParams
+        from smile_synth.report.measure.survey import SurveyParams
 
         model = self._model(store.canvas)
         sample = self._natural(store.canvas, model)
         return SurveyParams(self.clips, self.seed, model, self._feature_clips, sample, self.plan(store))
 
     def _model(self, canvas: Canvas) -> FeatureModel | None:
-        from smile_synth.report.feature_statistics import build_model
+        from smile_synth.report.measure.feature_statistics import build_model
 
         size = (canvas.height, canvas.width)
         if size not in self._models:
@@ -135,7 +135,7 @@ class _Job:
         return self._models[size]
 
     def _natural(self, canvas: Canvas, model: FeatureModel | None) -> NaturalSample | None:
-        from smile_synth.report.natural import measure_natural
+        from smile_synth.report.measure.natural import measure_natural
 
         if self._files is None:
             return None
@@ -146,9 +146,9 @@ class _Job:
 
 
 def _report_one(job: _Job, out: Path) -> list[Report]:
-    from smile_synth.report.files import report_files
-    from smile_synth.report.output import write_report
-    from smile_synth.report.survey import survey
+    from smile_synth.report.measure.survey import survey
+    from smile_synth.report.page.files import report_files
+    from smile_synth.report.page.output import write_report
 
     (store,) = job.stores
     files = report_files(out)
@@ -162,10 +162,10 @@ def _report_one(job: _Job, out: Path) -> list[Report]:
 
 
 def _compare(job: _Job, out: Path) -> list[Report]:
-    from smile_synth.report.compare import compare_stores
-    from smile_synth.report.compare_page import write_comparison
-    from smile_synth.report.files import report_files
-    from smile_synth.report.survey import survey
+    from smile_synth.report.measure.compare import compare_stores
+    from smile_synth.report.measure.survey import survey
+    from smile_synth.report.page.compare_page import write_comparison
+    from smile_synth.report.page.files import report_files
 
     files = report_files(out, name="comparison")
     surveyed = [survey(store, job.params(store)) for store in job.stores]
@@ -176,7 +176,7 @@ def _compare(job: _Job, out: Path) -> list[Report]:
 
 
 def _fail(reports: list[Report], codes: list[str]) -> None:
-    from smile_synth.report.verdict import failed_codes
+    from smile_synth.report.measure.verdict import failed_codes
 
     failed = [f"{report.overview.name}: {code}" for report in reports for code in failed_codes(report, codes)]
     if failed:
@@ -187,7 +187,7 @@ def _fail(reports: list[Report], codes: list[str]) -> None:
 def _print_schema() -> None:
     import json
 
-    from smile_synth.report.content import Report
+    from smile_synth.report.measure.content import Report
 
     typer.echo(json.dumps(Report.model_json_schema(), indent=1))
 

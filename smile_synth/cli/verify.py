@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from smile_synth.dataset import Dataset
+    from smile_synth.generator.dataset import Dataset
     from smile_synth.store import Store
     from smile_synth.store.verify import Finding
 
@@ -38,7 +38,7 @@ def verify(
       smile-synth verify clips.zarr --rerender 100
       smile-synth verify clips.zarr --repair
     """
-    from smile_synth.cores import num_cores
+    from smile_synth.machine.cores import num_cores
     from smile_synth.store import Store
     from smile_synth.store.verify import dataset_of, repair_store, verify_store
     from smile_synth.store.verify import rerender as render_again

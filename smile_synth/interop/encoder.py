@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from smile_synth.errors import ModelError
-from smile_synth.interop.interop import read_student
+from smile_synth.interop.formats import read_student
 from smile_synth.interop.stored_student import Sizes
 from smile_synth.model.patches import check_frames, normalise
 from smile_synth.model.student import Encoder, StudentShape, initialise

@@ -13,13 +13,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from smile_synth.errors import WeightsError
-from smile_synth.grid import TokenGrid
 from smile_synth.interop.stored_student import Sizes, StoredStudent
+from smile_synth.masking.grid import TokenGrid
 from smile_synth.model.patches import IMAGENET_MEAN, IMAGENET_STD
 from smile_synth.model.student import StudentShape
-from smile_synth.pretrain_params import Transformer
+from smile_synth.model.weights import read_weights
+from smile_synth.recipe.student import Transformer
 from smile_synth.scene import Canvas
-from smile_synth.weights import read_weights
 
 CONFIG, WEIGHTS, OLD_WEIGHTS, PREPROCESSOR = (
     "config.json",

@@ -9,11 +9,11 @@ from typing import Any
 from torch import Tensor
 
 from smile_synth.errors import WeightsError
-from smile_synth.grid import TokenGrid
+from smile_synth.masking.grid import TokenGrid
 from smile_synth.model.student import Encoder, Student, StudentShape
-from smile_synth.pretrain_params import DECODER_SIZES, ENCODER_SIZES, Transformer
+from smile_synth.model.weights import load_strictly
+from smile_synth.recipe.student import DECODER_SIZES, ENCODER_SIZES, Transformer
 from smile_synth.scene import Canvas
-from smile_synth.weights import load_strictly
 
 PUBLISHED_CANVAS = Canvas(224, 224, 16)
 _ENCODER = "encoder."

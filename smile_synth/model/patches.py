@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from smile_synth.errors import ModelError
-from smile_synth.grid import TokenGrid
+from smile_synth.masking.grid import TokenGrid
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from smile_synth.errors import ModelError
-from smile_synth.grid import TokenGrid
-from smile_synth.pretrain_params import PositionCode
+from smile_synth.masking.grid import TokenGrid
+from smile_synth.recipe.student import PositionCode
 
 FLAT_BASE = 10000.0
 # Axes are short: the longest wave is 126 tokens.

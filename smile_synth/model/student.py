@@ -12,11 +12,11 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from smile_synth.errors import ModelError
-from smile_synth.grid import TokenGrid
+from smile_synth.masking.grid import TokenGrid
 from smile_synth.model.block import Block
 from smile_synth.model.patches import check_video, patch_view
 from smile_synth.model.positions import position_code
-from smile_synth.pretrain_params import PositionCode, StudentParams, Transformer
+from smile_synth.recipe.student import PositionCode, StudentParams, Transformer
 
 LAYER_NORM_EPS = 1e-6
 

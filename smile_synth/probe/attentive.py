@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from smile_synth.probe.classifiers import Examples, Fitted, Probabilities, group_accuracy, group_loss, held_out
-from smile_synth.probe.params import AttentiveParams
+from smile_synth.recipe.probe import AttentiveParams
 
 CHANNELS_PER_HEAD = 64
 WARM_UP_SHARE = 0.1

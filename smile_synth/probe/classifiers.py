@@ -15,7 +15,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
 from smile_synth.errors import ProbeError
-from smile_synth.probe.params import LinearParams, NeighboursParams
+from smile_synth.recipe.probe import LinearParams, NeighboursParams
 
 Probabilities = npt.NDArray[np.float64]
 NEIGHBOUR_TEMPERATURE = 0.07

@@ -11,12 +11,13 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from smile_synth.dataset import CanvasParams, Dataset, DatasetParams, StoreParams
 from smile_synth.errors import ProbeError
-from smile_synth.probe.params import ProbeParams
+from smile_synth.generator.dataset import Dataset
 from smile_synth.randomness import stream
+from smile_synth.recipe.dataset import CanvasParams, DatasetParams, StoreParams
+from smile_synth.recipe.probe import ProbeParams
 from smile_synth.store import Store, render_store
-from smile_synth.store.provenance import describe
+from smile_synth.store.manifest import describe
 
 Part = Literal["train", "test"]
 PARTS: tuple[Part, Part] = ("train", "test")

@@ -11,32 +11,18 @@ from typing import TextIO
 import numpy as np
 import torch
 
-from smile_synth.dataset import CanvasParams
 from smile_synth.probe.attentive import fit_attentive, num_passes
-from smile_synth.probe.classifiers import (
-    Examples,
-    Fitted,
-    fit_linear,
-    fit_neighbours,
-    group_labels,
-    group_means,
-)
-from smile_synth.probe.clips import (
-    Clips,
-    StoreClips,
-    assets_drawn,
-    cached_store,
-    check_nothing_shared,
-    dataset_of,
-)
+from smile_synth.probe.classifiers import Examples, Fitted, fit_linear, fit_neighbours, group_labels, group_means
+from smile_synth.probe.clips import Clips, StoreClips, assets_drawn, cached_store, check_nothing_shared, dataset_of
 from smile_synth.probe.features import Extractor, FeatureTable, compute_features
 from smile_synth.probe.labels import Answers, answers_to, check_label, question_text
-from smile_synth.probe.params import ORDER, ClassifierName, ProbeParams, QuestionParams
 from smile_synth.probe.results import TRAINED, UNTRAINED, ProbeResults, QuestionResult, Reading
 from smile_synth.probe.score import Score, chance_level, difference, score
 from smile_synth.probe.videos import video_question
 from smile_synth.progress import track
 from smile_synth.randomness import stream
+from smile_synth.recipe.dataset import CanvasParams
+from smile_synth.recipe.probe import ORDER, ClassifierName, ProbeParams, QuestionParams
 from smile_synth.store import Store
 
 

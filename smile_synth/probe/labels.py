@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from smile_synth.errors import ProbeError, nearest
-from smile_synth.generator import LabelSpec
-from smile_synth.probe.params import OBJECT_CLASS, ORDER, QuestionParams
+from smile_synth.generator.labels import LabelSpec
 from smile_synth.randomness import stream
+from smile_synth.recipe.probe import OBJECT_CLASS, ORDER, QuestionParams
 
 UNDEFINED = -1
 ORDERS = ("forward", "reversed")

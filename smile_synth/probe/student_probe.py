@@ -4,21 +4,39 @@ from __future__ import annotations
 
 import io
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from smile_synth.dataset import CanvasParams
 from smile_synth.errors import ProbeError
 from smile_synth.interop.encoder import FrozenEncoder
 from smile_synth.interop.stored_student import StoredStudent
 from smile_synth.model.student import StudentShape
 from smile_synth.probe.evaluation import ProbePlace, ask_all, prepare
-from smile_synth.probe.params import ProbeParams
 from smile_synth.probe.results import ProbeResults
 from smile_synth.probe.subject import trained_extractor
+from smile_synth.recipe.dataset import CanvasParams
+from smile_synth.recipe.probe import ProbeParams
+from smile_synth.recipe.recipe import Recipe
+
+Evaluate = Callable[[Mapping[str, torch.Tensor], str], dict[str, float]]
+
+
+def evaluation_of(recipe: Recipe) -> Callable[[StudentShape, Path, torch.device], Evaluate]:
+    """Return what makes the evaluation of a training: the questions of the recipe's section ``probe``.
+
+    Raises (when called with a student's shape, a folder and a device):
+        SmileSynthError: the recipe has no such section, or its questions do not fit.
+    """
+
+    def prepare_evaluation(shape: StudentShape, folder: Path, device: torch.device) -> Evaluate:
+        params, clips = recipe.section("probe"), folder / "clips"
+        probe = StudentProbe(params, shape, clips=clips, recipe_folder=recipe.folder, device=device)
+        return lambda weights, name: probe.ask(weights, name).figures()
+
+    return prepare_evaluation
 
 
 class StudentProbe:

@@ -8,16 +8,17 @@ from pathlib import Path
 
 import torch
 
-from smile_synth.dataset import CanvasParams, Dataset
 from smile_synth.errors import AssetError, ProbeError
-from smile_synth.grid import TokenGrid
+from smile_synth.generator.dataset import Dataset
 from smile_synth.interop.encoder import FrozenEncoder, load_encoder, random_like
-from smile_synth.pretrain_params import TeacherParams
+from smile_synth.masking.grid import TokenGrid
 from smile_synth.probe.extractors import DifferenceExtractor, NetworkExtractor
 from smile_synth.probe.features import Extractor
-from smile_synth.probe.params import ProbeParams
 from smile_synth.probe.results import TRAINED, UNTRAINED
-from smile_synth.recipe import Recipe, load_recipe
+from smile_synth.recipe.dataset import CanvasParams
+from smile_synth.recipe.pretrain import TeacherParams
+from smile_synth.recipe.probe import ProbeParams
+from smile_synth.recipe.recipe import Recipe, load_recipe
 from smile_synth.store import Store
 from smile_synth.teachers.teacher import build_teacher
 from smile_synth.training.run_folder import RunFolder

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from smile_synth.dataset import CanvasParams
 from smile_synth.errors import ProbeError
+from smile_synth.media.videos import VIDEO_SUFFIXES, Frames, Spacing, read_views
 from smile_synth.probe.clips import digest_of
 from smile_synth.probe.labels import Answers, classes_that_occur
-from smile_synth.probe.params import QuestionParams, VideosParams
-from smile_synth.videos import VIDEO_SUFFIXES, Frames, read_views
+from smile_synth.recipe.dataset import CanvasParams
+from smile_synth.recipe.probe import QuestionParams, VideosParams
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,7 @@ class VideoClips:
         workers: int,
     ) -> None:
         self.videos, self._name, self._params, self._canvas, self._workers = videos, name, params, canvas, workers
+        self._spacing = Spacing(params.segments, params.crops, params.frame_stride)
 
     @property
     def name(self) -> str:
@@ -157,7 +158,7 @@ class VideoClips:
             ahead: deque[Future[Frames]] = deque()
             try:
                 for video in self.videos[first_video:]:
-                    ahead.append(pool.submit(read_views, video.path, self._params.spacing, self._canvas.canvas))
+                    ahead.append(pool.submit(read_views, video.path, self._spacing, self._canvas.canvas))
                     if len(ahead) > 2 * self._workers:
                         yield ahead.popleft().result()
                 while ahead:

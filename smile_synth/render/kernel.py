@@ -16,7 +16,7 @@ import numba as nb
 import numpy as np
 import numpy.typing as npt
 
-from smile_synth.compiled import entry_point, inlined
+from smile_synth.machine.compiled import entry_point, inlined
 
 FRACTION_BITS = 32
 ONE = 1 << FRACTION_BITS

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from smile_synth.dataset import Dataset
 from smile_synth.errors import GeneratorError, SceneError, StoreError, repair
+from smile_synth.generator.dataset import Dataset
 from smile_synth.render import render_into
 from smile_synth.store.clip_values import Values, empty_values, fill_clip
 from smile_synth.store.compression import clip_compressor

@@ -14,7 +14,7 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.storage import MemoryStore
 
 from smile_synth.errors import StoreError
-from smile_synth.generator import LabelSpec
+from smile_synth.generator.labels import LabelSpec
 from smile_synth.scene import NO_ASSET, Canvas
 
 LABEL_NAME = re.compile(r"[a-z][a-z0-9_]*")

@@ -15,10 +15,10 @@ from numcodecs.zstd import Zstd
 
 from smile_synth.assets import AssetRow
 from smile_synth.errors import DamagedStoreError, StoreError
-from smile_synth.generator import LabelSpec
+from smile_synth.generator.labels import LabelSpec
 from smile_synth.scene import Canvas
 from smile_synth.store.layout import ArraySpec, Layout, shard_file
-from smile_synth.store.provenance import asset_rows, canvas_of, label_specs_of, layout_of
+from smile_synth.store.manifest import asset_rows, canvas_of, label_specs_of, layout_of
 from smile_synth.store.root import read_root
 from smile_synth.store.shard import CRC_NBYTES, MISSING, ShardFile, index_nbytes, parse_index
 

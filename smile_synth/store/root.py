@@ -9,7 +9,7 @@ from typing import Any
 
 from smile_synth.errors import DamagedStoreError, StoreError
 from smile_synth.store import document
-from smile_synth.store.provenance import FORMAT_VERSION
+from smile_synth.store.manifest import FORMAT_VERSION
 from smile_synth.store.workspace import ROOT, Workspace
 
 KEY = "smile_synth"

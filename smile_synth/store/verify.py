@@ -13,18 +13,19 @@ import google_crc32c
 import numpy as np
 from pydantic import ValidationError
 
-from smile_synth.dataset import Dataset, DatasetParams
 from smile_synth.errors import DamagedStoreError, StoreError
+from smile_synth.generator.dataset import Dataset
 from smile_synth.params import first_problem
 from smile_synth.progress import track
 from smile_synth.randomness import stream
+from smile_synth.recipe.dataset import DatasetParams
 from smile_synth.render import render_into
 from smile_synth.store import document
 from smile_synth.store.build import draft_shard, writing_failed
 from smile_synth.store.clip_values import empty_values, fill_clip
 from smile_synth.store.consistency import inconsistencies
 from smile_synth.store.layout import ArraySpec, shard_file
-from smile_synth.store.provenance import describe, first_difference
+from smile_synth.store.manifest import describe, first_difference
 from smile_synth.store.reader import Store
 from smile_synth.store.root import holds_only_ours, is_as_written, root_bytes
 from smile_synth.store.workspace import ROOT, Workspace

@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from smile_synth.dataset import Dataset
 from smile_synth.errors import StoreError
+from smile_synth.generator.dataset import Dataset
 from smile_synth.progress import track
 from smile_synth.store import document
 from smile_synth.store.build import build_shard, writing_failed
+from smile_synth.store.engines.workers import build_with_processes
 from smile_synth.store.layout import Layout, shard_file
-from smile_synth.store.provenance import describe, first_difference, layout_of
+from smile_synth.store.manifest import describe, first_difference, layout_of
 from smile_synth.store.reader import Store
 from smile_synth.store.root import read_root, root_document
-from smile_synth.store.workers import build_with_processes
 from smile_synth.store.workspace import ROOT, Workspace
 
 

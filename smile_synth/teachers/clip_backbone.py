@@ -9,11 +9,11 @@ import open_clip
 from torch import Tensor, nn
 
 from smile_synth.errors import WeightsError, nearest
-from smile_synth.pretrain_params import TeacherParams
+from smile_synth.model.weights import is_torchscript, load_strictly, read_weights
+from smile_synth.recipe.pretrain import TeacherParams
 from smile_synth.teachers.backbone import CLIP_MEAN, CLIP_STD, RANDOM, Backbone, no_such_layer
 from smile_synth.teachers.downloads import downloads
 from smile_synth.teachers.timm_backbone import TimmBackbone
-from smile_synth.weights import is_torchscript, load_strictly, read_weights
 
 
 class ClipBackbone(Backbone):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from smile_synth.errors import WeightsError
-from smile_synth.pretrain_params import TeacherParams
+from smile_synth.recipe.pretrain import TeacherParams
 from smile_synth.teachers.backbone import Backbone
 
 

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from smile_synth.errors import ModelError
-from smile_synth.grid import TokenGrid
+from smile_synth.masking.grid import TokenGrid
 from smile_synth.model.patches import check_frames
-from smile_synth.pretrain_params import TeacherParams
+from smile_synth.recipe.pretrain import TeacherParams
 from smile_synth.teachers.backbone import NORMALISATIONS, Backbone
 from smile_synth.teachers.libraries import build_backbone
 

@@ -12,11 +12,11 @@ import timm
 from torch import Tensor, nn
 
 from smile_synth.errors import WeightsError, nearest
-from smile_synth.pretrain_params import TeacherParams
+from smile_synth.model.weights import load_strictly, read_weights
+from smile_synth.recipe.pretrain import TeacherParams
 from smile_synth.teachers.backbone import RANDOM, Backbone, no_such_layer
 from smile_synth.teachers.batch_norm import fold_batch_norms
 from smile_synth.teachers.downloads import downloads
-from smile_synth.weights import load_strictly, read_weights
 
 
 class TimmBackbone(Backbone):

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from smile_synth.grid import TokenGrid
-from smile_synth.pretrain_params import StudentParams, Transformer
+from smile_synth.masking.grid import TokenGrid
+from smile_synth.recipe.student import StudentParams, Transformer
 
 # Dense bfloat16 (CUDA) peaks in FLOP/s, from the vendors' data sheets; matched against the device's name in order.
 PEAK_FLOPS = (

@@ -13,6 +13,7 @@ import torch
 import torch.distributed as dist
 
 from smile_synth.errors import TrainingError
+from smile_synth.training.device import pick_device
 
 JOIN_TIMEOUT = timedelta(minutes=30)
 FIRST_SLURM_PORT = 15000
@@ -169,26 +170,3 @@ def join_world(device: str = "auto") -> Iterator[World]:
         yield world
     finally:
         dist.destroy_process_group()
-
-
-def pick_device(device: str, local_rank: int = 0) -> torch.device:
-    """Return the device to compute on.
-
-    Args:
-        device: ``cpu``, ``cuda`` or ``auto``.
-        local_rank: number of the CUDA device.
-
-    Raises:
-        TrainingError: the name is unknown, or the device is not there.
-    """
-    if device not in ("auto", "cpu", "cuda"):
-        raise TrainingError(f"device must be auto, cpu or cuda, got {device!r}")
-    count = torch.cuda.device_count() if device != "cpu" and torch.cuda.is_available() else 0
-    if device == "cuda" and count == 0:
-        raise TrainingError("device cuda was asked for, but PyTorch sees no CUDA device; use --device cpu")
-    if count == 0:
-        return torch.device("cpu")
-    if local_rank >= count:
-        raise TrainingError(f"local rank {local_rank} has no CUDA device, this host has {count}; start fewer processes")
-    torch.cuda.set_device(local_rank)
-    return torch.device("cuda", local_rank)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import torch
 
-from smile_synth.loader import Loader
+from smile_synth.loader.loader import Loader
 from smile_synth.progress import format_duration
-from smile_synth.recipe import Recipe
+from smile_synth.recipe.recipe import Recipe
 from smile_synth.store import Store
 from smile_synth.training.cost import peak_flops, state_bytes
 from smile_synth.training.distributed import join_world

@@ -14,15 +14,21 @@ from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forwar
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
-from smile_synth.checkpoint import load_model_state, model_state
-from smile_synth.masking import draw_masks, num_masked
+from smile_synth.masking.masks import draw_masks, num_masked
 from smile_synth.model.patches import normalise
 from smile_synth.model.student import Student, build_student
-from smile_synth.objective import Objective, Targets, pixel_target
-from smile_synth.pretrain_params import MaskParams, PretrainParams, RuntimeParams
+from smile_synth.recipe.pretrain import MaskParams, PretrainParams, RuntimeParams
+from smile_synth.training.checkpoint import load_model_state, model_state
+from smile_synth.training.device import pick_precision
 from smile_synth.training.distributed import World
-from smile_synth.training.optimizer import build_adamw, load_optimizer_state, optimizer_state, set_learning_rate, whole
-from smile_synth.training.precision import pick_precision
+from smile_synth.training.objective import Objective, Targets, pixel_target
+from smile_synth.training.optimizer import (
+    build_adamw,
+    load_optimizer_state,
+    optimizer_state,
+    set_learning_rate,
+    whole,
+)
 from smile_synth.training.stages import Stage
 
 

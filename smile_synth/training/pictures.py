@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from smile_synth.grid import TokenGrid
+from smile_synth.masking.grid import TokenGrid
 from smile_synth.training.metrics import Row
 
 Image_HWC = npt.NDArray[np.uint8]

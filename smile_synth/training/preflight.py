@@ -11,18 +11,18 @@ from typing import Any
 
 import torch
 
-from smile_synth.checkpoint import read_checkpoint
 from smile_synth.errors import CheckpointError, RecipeError, StoreError, TrainingError
-from smile_synth.grid import TokenGrid
-from smile_synth.masking import num_masked
-from smile_synth.objective import Objective, build_objective
-from smile_synth.pretrain_params import PretrainParams
-from smile_synth.recipe import Recipe, parse_recipe
+from smile_synth.masking.grid import TokenGrid
+from smile_synth.masking.masks import num_masked
+from smile_synth.recipe.pretrain import PretrainParams
+from smile_synth.recipe.recipe import Recipe, parse_recipe
 from smile_synth.scene import Canvas
 from smile_synth.store import Store
 from smile_synth.teachers.teacher import build_teacher
+from smile_synth.training.checkpoint import read_checkpoint
 from smile_synth.training.cost import StudentCost, count_flops, state_bytes
 from smile_synth.training.distributed import World
+from smile_synth.training.objective import Objective, build_objective
 from smile_synth.training.run_folder import RunFolder
 from smile_synth.training.stages import Stage, plan_stages
 

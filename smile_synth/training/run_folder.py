@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from smile_synth.checkpoint import Checkpoints
+from smile_synth.training.checkpoint import Checkpoints
 
 
 @dataclass(frozen=True)

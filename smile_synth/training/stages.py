@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from smile_synth.errors import TrainingError
-from smile_synth.pretrain_params import MaskParams, OptimizerParams, PretrainParams, StageParams
+from smile_synth.recipe.pretrain import MaskParams, OptimizerParams, PretrainParams, StageParams
 from smile_synth.training.schedule import Schedule, published_step
 
 PUBLISHED_BATCH = 256

@@ -6,20 +6,21 @@ import json
 import math
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
 import torch
 
-from smile_synth.augment import Views, augment, sample_views
 from smile_synth.errors import SmileSynthError, TrainingError
-from smile_synth.loader import Batch, Loader
+from smile_synth.loader.augment import Views, augment, sample_views
+from smile_synth.loader.loader import Batch, Loader
+from smile_synth.model.student import StudentShape
 from smile_synth.randomness import stream as random_stream
-from smile_synth.recipe import Recipe
+from smile_synth.recipe.recipe import Recipe
 from smile_synth.store import Store
-from smile_synth.training.cpu_memory import keep_freed_memory
+from smile_synth.training.device import keep_freed_memory
 from smile_synth.training.distributed import World, join_world
 from smile_synth.training.learner import Clips, Learner, Outcome
 from smile_synth.training.metrics import MetricsLog, read_rows
@@ -30,8 +31,10 @@ from smile_synth.training.stop import StopRequest, listening
 from smile_synth.training.view import TrainingView
 from smile_synth.training.watch import Pace, Watch
 
-if TYPE_CHECKING:
-    from smile_synth.probe.student_probe import StudentProbe
+# Metrics by name of a student's weights (by published key names), said of the update named in the second argument.
+Evaluate = Callable[[Mapping[str, torch.Tensor], str], Mapping[str, float]]
+# Makes one, given the student's shape, a folder of its own, and the device.
+PrepareEvaluation = Callable[[StudentShape, Path, torch.device], Evaluate]
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,7 @@ def pretrain(
     device: str = "auto",
     max_hours: float | None = None,
     view: TextIO | None = sys.stderr,
+    evaluation: PrepareEvaluation | None = None,
 ) -> RunSummary:
     """Train a student, from the start or from where a run stopped.
 
@@ -87,6 +91,7 @@ def pretrain(
         device: ``auto``, ``cpu`` or ``cuda``.
         max_hours: write a checkpoint and return after so long.
         view: where to show progress; None shows nothing.
+        evaluation: makes what measures the student every ``watch.probe_every_epochs`` epochs.
 
     Returns:
         What was done; ``reason`` says why where it ended early.
@@ -100,7 +105,7 @@ def pretrain(
         job = prepare(recipe, stores, out, resume=resume, world=world)
         # The first process makes files that the others' checks must not find.
         world.barrier()
-        return Trainer(job, stop, view if world.is_first else None).run()
+        return Trainer(job, stop, view if world.is_first else None, evaluation).run()
 
 
 @dataclass
@@ -127,17 +132,28 @@ class Trainer:
         job: from ``prepare``.
         stop: says when to end early.
         view: where to show progress; None shows nothing.
+        evaluation: makes what measures the student while it is trained, where the recipe asks for that.
+
+    Raises:
+        TrainingError: the recipe asks for probes, and there is no ``evaluation``.
     """
 
-    def __init__(self, job: Job, stop: StopRequest, view: TextIO | None) -> None:
-        self.job, self.stop = job, stop
+    def __init__(
+        self, job: Job, stop: StopRequest, view: TextIO | None, evaluation: PrepareEvaluation | None = None
+    ) -> None:
+        if job.params.watch.probe_every_epochs and evaluation is None:
+            raise TrainingError(
+                "pretrain.watch.probe_every_epochs asks for probes, but no evaluation was given; "
+                "set it to 0, or pass one"
+            )
+        self.job, self.stop, self._evaluation = job, stop, evaluation
         self.world: World = job.world
         self.learner = Learner(job.params, job.objective, job.world, job.recipe.seed)
         self.progress = Progress()
         self._stream = view
         self._pending: list[Outcome] = []
         self._saved_step = -1
-        self._student_probe: StudentProbe | None = None
+        self._evaluate: Evaluate | None = None
         num_parameters = sum(p.numel() for p in self.learner.student.parameters())
         if self.world.is_first:
             check_disk(job.folder.path, num_parameters, ema=job.params.ema_decay is not None)
@@ -148,7 +164,7 @@ class Trainer:
         if self.world.is_first:
             self.job.folder.make()
             self.job.folder.recipe.write_text(self.job.recipe.to_yaml(with_folder=True), encoding="utf-8")
-            self._student_probe = self._prepare_probe()
+            self._evaluate = self._prepare_evaluation()
         first = self.world.is_first
         after, watching = self.progress.step, self.job.params.watch
         log = MetricsLog(self.job.folder.path, after_step=after, tensorboard=watching.tensorboard) if first else None
@@ -281,42 +297,33 @@ class Trainer:
         wants_probe = self._wants_probe(stage, stage_step)
         if step % params.watch.every_steps == 0 or stage_ends or wants_probe:
             outcome = self._settle()
-            figures = self._ask_probe() if wants_probe else {}
-            self._report(stage, stage_step, clips, outcome, figures)
+            metrics = self._run_evaluation() if wants_probe else {}
+            self._report(stage, stage_step, clips, outcome, metrics)
         milestone = params.checkpoint.milestone_every_steps
         is_milestone = bool(milestone) and step % milestone == 0
         if step % params.checkpoint.every_steps == 0 or is_milestone or stage_ends:
             self._save(stage, stage_step, milestone=is_milestone)
 
-    def _prepare_probe(self) -> StudentProbe | None:
-        """Render the clips of the recipe's probe and check its questions, where probes are wanted."""
-        if not self.job.params.watch.probe_every_epochs:
+    def _prepare_evaluation(self) -> Evaluate | None:
+        if self._evaluation is None or not self.job.params.watch.probe_every_epochs:
             return None
-        from smile_synth.probe.student_probe import StudentProbe
-
-        return StudentProbe(
-            self.job.recipe.section("probe"),
-            self.learner.student.shape,
-            clips=self.job.folder.path / "probe" / "clips",
-            recipe_folder=self.job.recipe.folder,
-            device=self.world.device,
-        )
+        return self._evaluation(self.learner.student.shape, self.job.folder.path / "probe", self.world.device)
 
     def _wants_probe(self, stage: Stage, stage_step: int) -> bool:
         every = self.job.params.watch.probe_every_epochs
         return bool(every) and stage_step % (every * stage.steps_per_epoch) == 0
 
-    def _ask_probe(self) -> dict[str, float]:
+    def _run_evaluation(self) -> dict[str, float]:
         """Return what the student's features know by now, by name; every rank must call it, the first one works."""
-        began_s, figures = time.monotonic(), {}
+        began_s, found = time.monotonic(), {}
         state = self.learner.state()
-        if self._student_probe is not None:
-            results = self._student_probe.ask(state["ema"] or state["model"], f"update {self.progress.step}")
-            figures = {f"probe/{name}": value for name, value in results.figures().items()}
-            self.view.note(", ".join(f"{name} {100 * value:.1f}%" for name, value in figures.items()))
+        if self._evaluate is not None:
+            metrics = self._evaluate(state["ema"] or state["model"], f"update {self.progress.step}")
+            found = {f"probe/{name}": value for name, value in metrics.items()}
+            self.view.note(", ".join(f"{name} {100 * value:.1f}%" for name, value in found.items()))
         self.world.barrier()
         self.pace.paused(time.monotonic() - began_s)
-        return figures
+        return found
 
     def _settle(self) -> Outcome:
         """Look at the losses that are still on the device; returns the last outcome.
@@ -345,7 +352,7 @@ class Trainer:
             f"lower pretrain.optimizer.learning_rate, set optimizer.clip_grad_norm, or train in float32"
         )
 
-    def _report(self, stage: Stage, stage_step: int, clips: Clips, outcome: Outcome, figures: dict[str, float]) -> None:
+    def _report(self, stage: Stage, stage_step: int, clips: Clips, outcome: Outcome, metrics: dict[str, float]) -> None:
         step, losses = self.progress.step, self.progress.losses
         row: dict[str, Any] = {
             "step": step,
@@ -355,7 +362,7 @@ class Trainer:
             "loss": math.fsum(losses) / len(losses),
             "learning_rate": stage.rate(stage_step - 1),
             "gradient_norm": float(outcome.gradient_norm),
-            **figures,
+            **metrics,
         }
         if len(outcome.parts) > 1:
             row.update({f"loss_{name}": float(self.world.mean(value)) for name, value in outcome.parts.items()})

@@ -1,0 +1,150 @@
+"""A data set before it is rendered: every clip's scene, made on its own from (recipe, seed, clip)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from smile_synth.assets import Assets
+from smile_synth.errors import GeneratorError, RecipeError, SmileSynthError
+from smile_synth.generator.base import Generator, GeneratorContext
+from smile_synth.generator.deadline import DeadlineError, deadline
+from smile_synth.generator.labels import LabelSpec
+from smile_synth.generator.registry import find
+from smile_synth.params import first_problem
+from smile_synth.randomness import clip_rng
+from smile_synth.recipe.dataset import DatasetParams
+from smile_synth.recipe.recipe import Recipe
+from smile_synth.scene import NO_ASSET, Scene
+
+
+class Dataset:
+    """The scenes of a data set, each a pure function of (recipe, seed, clip).
+
+    Args:
+        params: what to render.
+        seed: seed of the data set, 0 or more.
+        folder: what relative paths in ``params`` start from, usually the recipe's folder.
+        typed: the recipe as it stands on the command line, for the command that repeats a clip.
+
+    Raises:
+        GeneratorError: the generator is unknown, or cannot be built.
+        RecipeError: the generator's parameters are not valid.
+        AssetError: backgrounds or objects cannot be read.
+    """
+
+    def __init__(self, params: DatasetParams, *, seed: int, folder: Path, typed: str = "RECIPE") -> None:
+        self.params, self.seed, self.folder, self.typed = params, seed, folder, typed
+        self.canvas = params.canvas.canvas
+        self.assets = Assets.build(params.assets, folder=folder)
+        context = GeneratorContext(canvas=self.canvas, assets=self.assets, folder=folder)
+        self.generator = build_generator(params.generator, params.params, context, folder)
+        self.max_objects = self.generator.max_objects
+        self.label_specs: Mapping[str, LabelSpec] = dict(self.generator.label_specs)
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> Dataset:
+        """Return the dataset that the recipe's section ``dataset`` describes.
+
+        Raises:
+            SmileSynthError: the recipe has no such section, or what it asks for cannot be built.
+        """
+        return cls(recipe.section("dataset"), seed=recipe.seed, folder=recipe.folder, typed=recipe.typed)
+
+    def __len__(self) -> int:
+        return self.params.clips
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_rebuild, (self.params, self.seed, self.folder, self.typed))
+
+    @property
+    def generator_names(self) -> tuple[str, ...]:
+        """Names of the families that can appear, the asked one first."""
+        return (self.params.generator, *getattr(self.generator, "families", ()))
+
+    def sample(self, clip: int) -> Scene:
+        """Return the scene of one clip.
+
+        Args:
+            clip: 0 to ``len(self) - 1``.
+
+        Raises:
+            GeneratorError: the generator failed or broke its contract; names clip, seed and how to repeat it.
+        """
+        if not 0 <= clip < len(self):
+            raise RecipeError(f"clip must be 0 to {len(self) - 1}, got {clip}")
+        try:
+            with deadline(self.params.clip_timeout_s):
+                scene = self.generator.sample(rng=clip_rng(self.seed, clip))
+        except SmileSynthError as error:
+            raise self.failure(clip, str(error)) from error
+        except DeadlineError as error:
+            raise self.failure(clip, f"{error}, which dataset.clip_timeout_s allows") from error
+        except (Exception, SystemExit) as error:
+            raise self.failure(clip, f"{type(error).__name__}: {error}") from error
+        self._check(scene, clip)
+        return scene
+
+    def repeat_command(self, clip: int) -> str:
+        """Return the command that samples and renders one clip alone."""
+        return f"smile-synth preview {self.typed} --seed {self.seed} --clip {clip} --debug"
+
+    def _check(self, scene: Scene, clip: int) -> None:
+        if not isinstance(scene, Scene):
+            raise self.failure(clip, f"sample() must return a Scene, got {type(scene).__name__}")
+        expected, got = self.canvas, scene.canvas
+        if (got.height, got.width, got.num_frames) != (expected.height, expected.width, expected.num_frames):
+            raise self.failure(clip, f"the scene's canvas must be {expected}, got {got}")
+        if len(scene.layers) > self.max_objects:
+            raise self.failure(clip, f"at most {self.max_objects} layers were promised, got {len(scene.layers)}")
+        if set(scene.labels) != set(self.label_specs):
+            raise self.failure(
+                clip, f"labels must be {sorted(self.label_specs)} as declared, got {sorted(scene.labels)}"
+            )
+        for name, spec in self.label_specs.items():
+            problem = spec.problem_with(scene.labels[name], len(scene.layers))
+            if problem:
+                raise self.failure(clip, f"label {name!r} {problem}")
+        for asset_id in (scene.background_id, *(layer.object_id for layer in scene.layers)):
+            if not NO_ASSET <= asset_id < len(self.assets):
+                raise self.failure(clip, f"asset {asset_id} does not exist; the table has {len(self.assets)} rows")
+
+    def failure(self, clip: int, reason: str) -> GeneratorError:
+        """Return the error that names generator, clip, seed, reason, and how to repeat the clip."""
+        return GeneratorError(
+            f"generator {self.params.generator!r} failed in clip {clip} (seed {self.seed}): {reason}. "
+            f"Repeat just that clip with: {self.repeat_command(clip)}"
+        )
+
+
+def build_generator(name: str, params: Mapping[str, Any], context: GeneratorContext, folder: Path) -> Generator[Any]:
+    """Find a generator and build it with checked parameters.
+
+    Args:
+        name: as in ``DatasetParams.generator``.
+        params: the generator's own parameters, unchecked.
+        context: canvas and assets.
+        folder: what relative file names start from.
+
+    Raises:
+        GeneratorError: there is no such generator, or its constructor failed.
+        RecipeError: a parameter is unknown or out of range.
+    """
+    cls = find(name, folder)
+    try:
+        checked = cls.Params.model_validate(dict(params))
+    except ValidationError as error:
+        raise RecipeError(first_problem(error, cls.Params, where=f"parameters of generator {name!r}")) from None
+    try:
+        return cls(checked, context)
+    except SmileSynthError:
+        raise
+    except Exception as error:
+        raise GeneratorError(f"generator {name!r} cannot be built: {type(error).__name__}: {error}") from error
+
+
+def _rebuild(params: DatasetParams, seed: int, folder: Path, typed: str) -> Dataset:
+    return Dataset(params, seed=seed, folder=folder, typed=typed)

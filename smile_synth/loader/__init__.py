@@ -1,0 +1,1 @@
+"""Shuffled, resumable batches from stores."""

@@ -1,0 +1,343 @@
+"""Shuffled uint8 batches from one or several stores: read by threads, in an order that nothing disturbs."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+import weakref
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import lru_cache
+from types import TracebackType
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from smile_synth.errors import DamagedStoreError, LoaderError
+from smile_synth.loader.order import epoch_order, epoch_quotas
+from smile_synth.machine.cores import num_cores
+from smile_synth.store import Store
+
+CLIPS_A_TASK = 8
+LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """One rank's part of a global batch.
+
+    Args:
+        frames_BTHWC: uint8, in pinned memory if asked for.
+        boxes_BKT4: float32, xyxy in canvas pixels, NaN = absent.
+        clips_B: int64, clip numbers inside their stores.
+        store_B: int64, places of the stores in the loader's list.
+        is_padding_B: bool, True for clips that only fill up the last batch of an epoch.
+        first: place of the first clip in the global batch.
+        epoch: passes over the data before this one.
+        step: place of the batch in its epoch.
+        position: where to go on once this batch is trained on, for ``Loader.load_position`` of any number of ranks.
+    """
+
+    frames_BTHWC: torch.Tensor
+    boxes_BKT4: torch.Tensor
+    clips_B: torch.Tensor
+    store_B: torch.Tensor
+    is_padding_B: torch.Tensor
+    first: int
+    epoch: int
+    step: int
+    position: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where the loader is: ``offset`` clips into the order of ``epoch``."""
+
+    epoch: int = 0
+    offset: int = 0
+
+
+@dataclass(eq=False)
+class _Reading:
+    """A batch whose clips are being read; ``damaged`` says which places failed."""
+
+    batch: Batch
+    tasks: list[Future[None]] = field(default_factory=list)
+    damaged: dict[int, DamagedStoreError] = field(default_factory=dict)
+
+
+class Loader:
+    """Endless batches of random clips; every clip comes exactly once an epoch, from all stores together.
+
+    The order is a pure function of (seed, epoch). Clips are read by threads, straight into the batch; memory is that
+    of ``prefetch`` + 1 batches and those that the caller still holds.
+
+    Args:
+        stores: what to read; all of one canvas.
+        batch_size: clips of a global batch, over all ranks.
+        seed: decides the order.
+        rank, world_size: which equal part of every global batch this loader reads.
+        weights: share of each store in an epoch, above 0; an epoch then has as many clips as before, small stores
+            come several times, large ones go on where they were in the next epoch. None: every clip once an epoch.
+        last: ``drop`` the last incomplete batch of an epoch, or ``pad`` it with clips of the epoch's beginning.
+        on_error: ``stop`` at a damaged clip, or ``skip`` it: another clip of the batch takes its place.
+        pin: put frames and boxes into page-locked memory, for copies to a GPU that do not wait.
+        prefetch: batches read ahead.
+        threads: reading threads; by default one a core.
+
+    Raises:
+        LoaderError: the stores do not go together, or a batch does not go over the ranks.
+    """
+
+    def __init__(
+        self,
+        stores: Sequence[Store],
+        *,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        weights: Sequence[float] | None = None,
+        last: Literal["drop", "pad"] = "drop",
+        on_error: Literal["stop", "skip"] = "stop",
+        pin: bool = False,
+        prefetch: int = 2,
+        threads: int | None = None,
+    ) -> None:
+        _check_stores(stores)
+        _check_split(batch_size, rank, world_size)
+        _check_choices(last, on_error, prefetch, threads)
+        self.stores = tuple(stores)
+        self.batch_size, self.seed, self.rank, self.world_size = batch_size, seed, rank, world_size
+        self.canvas = stores[0].canvas
+        self.max_objects = max(store.layout.array("boxes").item_shape[0] for store in stores)
+        self._readers = [(store.reader("frames"), store.reader("boxes")) for store in stores]
+        self.skipped: list[tuple[str, int]] = []
+        self.wait_seconds = 0.0
+        self._last, self._on_error, self._pin, self._prefetch = last, on_error, pin, prefetch
+        self._sizes = tuple(len(store) for store in stores)
+        self._quotas = epoch_quotas(self._sizes, weights)
+        self._num_clips = sum(self._quotas)
+        self._check_not_empty()
+        self._order = lru_cache(maxsize=2)(self._make_order)
+        self._buffers = _Buffers(self._local_size, self.canvas_shape, pin=pin)
+        self._pending: deque[_Reading] = deque()
+        self._next = self._issued = _Place()
+        self._executor = ThreadPoolExecutor(threads or num_cores(), thread_name_prefix="smile-synth-loader")
+
+    @property
+    def canvas_shape(self) -> tuple[int, int, int, int]:
+        """(T, H, W, 3) of every clip."""
+        return (self.canvas.num_frames, self.canvas.height, self.canvas.width, 3)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches of an epoch."""
+        return self._num_clips // self.batch_size if self._last == "drop" else -(-self._num_clips // self.batch_size)
+
+    @property
+    def position(self) -> dict[str, Any]:
+        """Where the loader goes on: the position of the last batch that was handed out."""
+        return self._describe(self._next)
+
+    def load_position(self, position: Mapping[str, Any]) -> None:
+        """Go on where a batch's position says; any number of ranks may take it up.
+
+        Args:
+            position: of a batch, or of a loader.
+
+        Raises:
+            LoaderError: the position belongs to other stores, weights or another seed.
+        """
+        if position.get("data") != self._fingerprint():
+            raise LoaderError(
+                "the position was saved with other stores, weights or another seed; "
+                "give the same --data in the same order, or start a new run"
+            )
+        self._drop_pending()
+        self._next = self._issued = self._normalised(_Place(int(position["epoch"]), int(position["offset"])))
+
+    def __iter__(self) -> Iterator[Batch]:
+        while True:
+            yield self._take()
+
+    def close(self) -> None:
+        """Stop reading, and say what was skipped."""
+        self._drop_pending()
+        self._executor.shutdown(cancel_futures=True)
+        if self.skipped:
+            named = ", ".join(f"{path} clip {clip}" for path, clip in self.skipped[:5])
+            LOG.warning("%d damaged clips were skipped: %s", len(self.skipped), named)
+
+    def __enter__(self) -> Loader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def _local_size(self) -> int:
+        return self.batch_size // self.world_size
+
+    def _check_not_empty(self) -> None:
+        if self.steps_per_epoch == 0:
+            raise LoaderError(
+                f"a batch of {self.batch_size} needs at least as many clips, the stores have {self._num_clips}; "
+                f"make the batch smaller, or pad the last batch"
+            )
+
+    def _fingerprint(self) -> str:
+        parts = [self.seed, self._quotas, [store.digest for store in self.stores]]
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+    def _describe(self, place: _Place) -> dict[str, Any]:
+        return {"epoch": place.epoch, "offset": place.offset, "data": self._fingerprint()}
+
+    def _make_order(self, epoch: int) -> npt.NDArray[np.int64]:
+        return epoch_order(self.seed, epoch, self._sizes, self._quotas)
+
+    def _normalised(self, place: _Place) -> _Place:
+        """Return the place where the next batch begins, which may be the next epoch."""
+        left = self._num_clips - place.offset
+        is_over = left < self.batch_size if self._last == "drop" else left <= 0
+        return _Place(place.epoch + 1, 0) if is_over else place
+
+    def _take(self) -> Batch:
+        while len(self._pending) <= self._prefetch:
+            self._pending.append(self._issue())
+        reading = self._pending.popleft()
+        began = time.perf_counter()
+        for task in reading.tasks:
+            task.result()
+        self.wait_seconds += time.perf_counter() - began
+        self._replace_damaged(reading)
+        self._next = _Place(reading.batch.position["epoch"], reading.batch.position["offset"])
+        return reading.batch
+
+    def _issue(self) -> _Reading:
+        place = self._issued
+        self._issued = self._normalised(_Place(place.epoch, place.offset + self.batch_size))
+        reading = _Reading(self._plan(place))
+        for start in range(0, self._local_size, CLIPS_A_TASK):
+            rows = range(start, min(start + CLIPS_A_TASK, self._local_size))
+            reading.tasks.append(self._executor.submit(self._read, reading, rows))
+        return reading
+
+    def _plan(self, place: _Place) -> Batch:
+        first = self.rank * self._local_size
+        places = place.offset + first + np.arange(self._local_size)
+        ids = self._order(place.epoch)[places % self._num_clips]
+        bounds = np.cumsum((0, *self._sizes))
+        store_B = np.searchsorted(bounds, ids, side="right") - 1
+        return Batch(
+            frames_BTHWC=self._buffers.take(),
+            boxes_BKT4=self._empty_boxes(),
+            clips_B=torch.from_numpy(ids - bounds[store_B]),
+            store_B=torch.from_numpy(store_B.astype(np.int64)),
+            is_padding_B=torch.from_numpy(places >= self._num_clips),
+            first=first,
+            epoch=place.epoch,
+            step=place.offset // self.batch_size,
+            position=self._describe(self._issued),
+        )
+
+    def _empty_boxes(self) -> torch.Tensor:
+        shape = (self._local_size, self.max_objects, self.canvas.num_frames, 4)
+        return torch.full(shape, float("nan"), dtype=torch.float32, pin_memory=self._pin)
+
+    def _read(self, reading: _Reading, rows: Sequence[int]) -> None:
+        batch = reading.batch
+        frames_BTHWC, boxes_BKT4 = batch.frames_BTHWC.numpy(), batch.boxes_BKT4.numpy()
+        clips, places = batch.clips_B.numpy(), batch.store_B.numpy()
+        for row in rows:
+            frames, boxes = self._readers[places[row]]
+            clip = int(clips[row])
+            try:
+                frames.read_into(clip, frames_BTHWC[row])
+                boxes.read_into(clip, boxes_BKT4[row, : boxes.spec.item_shape[0]])
+            except DamagedStoreError as error:
+                if self._on_error == "stop":
+                    raise
+                reading.damaged[row] = error
+
+    def _replace_damaged(self, reading: _Reading) -> None:
+        if not reading.damaged:
+            return
+        healthy = [row for row in range(self._local_size) if row not in reading.damaged]
+        if not healthy:
+            raise next(iter(reading.damaged.values()))
+        batch = reading.batch
+        for place, row in enumerate(sorted(reading.damaged)):
+            source = healthy[place % len(healthy)]
+            self.skipped.append((str(self.stores[int(batch.store_B[row])].path), int(batch.clips_B[row])))
+            for tensor in (batch.frames_BTHWC, batch.boxes_BKT4, batch.clips_B, batch.store_B):
+                tensor[row] = tensor[source]
+
+    def _drop_pending(self) -> None:
+        for reading in self._pending:
+            for task in reading.tasks:
+                task.cancel()
+        self._pending.clear()
+        self._issued = self._next
+
+
+class _Buffers:
+    """Memory of batches, used again once nobody holds it: touching fresh pages costs a third of reading a clip.
+
+    Args:
+        batch_size: clips of a buffer.
+        clip_shape: (T, H, W, 3).
+        pin: whether the memory is page-locked.
+    """
+
+    def __init__(self, batch_size: int, clip_shape: Sequence[int], *, pin: bool) -> None:
+        self._shape, self._pin = (batch_size, *clip_shape), pin
+        self._free: deque[npt.NDArray[np.uint8]] = deque()
+
+    def take(self) -> torch.Tensor:
+        """Return uint8 memory for one batch, with anything in it."""
+        if self._pin:
+            # PyTorch's own pool knows of copies to the GPU that still run, and waits for them.
+            return torch.empty(self._shape, dtype=torch.uint8, pin_memory=True)
+        try:
+            memory = self._free.popleft()
+        except IndexError:
+            memory = np.empty(self._shape, np.uint8)
+        view = memory[:]
+        # The tensor and all its views hold `view`; when the last one goes, the memory is free again.
+        weakref.finalize(view, self._free.append, memory).atexit = False
+        return torch.from_numpy(view)
+
+
+def _check_stores(stores: Sequence[Store]) -> None:
+    if not stores:
+        raise LoaderError("a loader needs at least one store, got none")
+    shapes = {store.layout.array("frames").item_shape for store in stores}
+    if len(shapes) > 1:
+        found = "; ".join(f"{store.path}: {store.layout.array('frames').item_shape}" for store in stores)
+        raise LoaderError(f"stores must have clips of one shape (T, H, W, 3) to be mixed, got {found}")
+
+
+def _check_split(batch_size: int, rank: int, world_size: int) -> None:
+    if world_size < 1 or not 0 <= rank < world_size:
+        raise LoaderError(f"rank must be 0 to world_size - 1, got rank {rank} of {world_size}")
+    if batch_size < 1 or batch_size % world_size:
+        raise LoaderError(
+            f"batch_size is over all ranks and must be a multiple of their number, got {batch_size} for {world_size}"
+        )
+
+
+def _check_choices(last: str, on_error: str, prefetch: int, threads: int | None) -> None:
+    if last not in ("drop", "pad"):
+        raise LoaderError(f"last must be 'drop' or 'pad', got {last!r}")
+    if on_error not in ("stop", "skip"):
+        raise LoaderError(f"on_error must be 'stop' or 'skip', got {on_error!r}")
+    if prefetch < 0 or (threads is not None and threads < 1):
+        raise LoaderError(f"prefetch must be 0 or more and threads 1 or more, got {prefetch} and {threads}")

@@ -1,0 +1,1 @@
+"""The machine that we run on: cores, and code compiled for it."""

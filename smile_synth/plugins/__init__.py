@@ -1,1 +1,0 @@
-"""Finding, describing, scaffolding and checking generators."""

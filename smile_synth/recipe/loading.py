@@ -1,0 +1,54 @@
+"""How stores are read for a training, and what is changed of their clips on the device."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from smile_synth.params import StrictParams
+
+USUAL_ASPECTS = (3 / 4, 4 / 3)
+
+
+class AugmentParams(StrictParams):
+    """What training changes of stored clips; nothing unless asked, because stores are rendered at training size."""
+
+    flip_probability: float = Field(0.0, ge=0, le=1, description="chance that a clip is mirrored left to right")
+    crop_area: tuple[float, float] | None = Field(
+        None, description="smallest and largest part of the clip's area that a random crop keeps; absent: no crop"
+    )
+    crop_aspect: tuple[float, float] = Field(
+        USUAL_ASPECTS, description="smallest and largest width over height of a crop; only with crop_area"
+    )
+
+    @model_validator(mode="after")
+    def _check_ranges(self) -> AugmentParams:
+        if self.crop_area is None and self.crop_aspect != USUAL_ASPECTS:
+            raise ValueError("crop_aspect has no effect without crop_area")
+        if self.crop_area is not None and not 0 < self.crop_area[0] <= self.crop_area[1] <= 1:
+            raise ValueError(f"crop_area must be two numbers, 0 < smallest <= largest <= 1, got {self.crop_area}")
+        if not 0 < self.crop_aspect[0] <= self.crop_aspect[1]:
+            raise ValueError(f"crop_aspect must be two numbers, 0 < smallest <= largest, got {self.crop_aspect}")
+        return self
+
+    @property
+    def changes_anything(self) -> bool:
+        """Whether any clip is changed at all."""
+        return self.flip_probability > 0 or self.crop_area is not None
+
+
+class LoadingParams(StrictParams):
+    """How stores are mixed, what happens at damaged clips, and what is changed of clips on the device."""
+
+    weights: tuple[float, ...] | None = Field(
+        None, description="share of each store in an epoch, above 0, in the order of --data; absent: every clip once"
+    )
+    last: Literal["drop", "pad"] = Field(
+        "drop", description="the last incomplete batch of an epoch: left out, or filled up with clips of its beginning"
+    )
+    on_error: Literal["stop", "skip"] = Field(
+        "stop", description="at a damaged clip: stop the run by name, or put another clip in its place and count it"
+    )
+    prefetch_batches: int = Field(2, ge=0, le=64, description="batches read ahead, each in memory")
+    augment: AugmentParams = Field(AugmentParams(), description="flips and crops on the device")

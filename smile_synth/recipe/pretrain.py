@@ -1,0 +1,306 @@
+"""What pretraining can be told: the student, its masks, its teacher and its target. Imports no torch."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from smile_synth.params import Positive, StrictParams
+from smile_synth.recipe.loading import LoadingParams
+from smile_synth.recipe.student import StudentParams
+
+MaskKind = Literal["random", "tube", "trajectory", "trajectory_visible_tubelet"]
+RegionRule = Literal["published", "tight"]
+
+
+class MaskParams(StrictParams):
+    """Which tokens are hidden from the student."""
+
+    kind: MaskKind = "trajectory"
+    """``random``; ``tube``: one spatial mask for all frames; ``trajectory``: object tokens hidden but for a fraction;
+    ``trajectory_visible_tubelet``: object tokens hidden but in one tubelet of the clip."""
+    ratio: float = Field(default=0.8, gt=0, lt=1)
+    """Share of all tokens that is hidden; exactly tubelets x floor(ratio x rows x columns) tokens."""
+    visible_object_fraction: float | None = Field(default=None, ge=0, le=1)
+    """Share of object tokens left visible, for ``trajectory`` only; absent: the published 0.1."""
+    region: RegionRule | None = None
+    """Which tokens an object covers, for trajectory kinds only. ``tight``: those its box overlaps. ``published``: one
+    row and one column more on the far side. Absent: ``published``."""
+    masks_per_clip: int = Field(default=1, ge=1, le=16)
+    """Masks drawn for every clip of a batch; the teacher runs once for all of them."""
+    further_masks: Literal["fresh", "permuted"] | None = None
+    """Where the second and later masks come from, if there are any. ``fresh``: drawn for the clip. ``permuted``: the
+    first masks, handed to other clips of a process's share of the batch, as the released SMILE code does. Absent:
+    ``fresh``."""
+
+    @property
+    def uses_boxes(self) -> bool:
+        """Whether the masks depend on where the objects are."""
+        return self.kind.startswith("trajectory")
+
+    @model_validator(mode="after")
+    def _check_effect(self) -> MaskParams:
+        if self.visible_object_fraction is not None and self.kind != "trajectory":
+            raise ValueError(f"visible_object_fraction has no effect on {self.kind!r} masks: leave it out")
+        if self.region is not None and not self.uses_boxes:
+            raise ValueError(f"region has no effect on {self.kind!r} masks: leave it out")
+        if self.further_masks is not None and self.masks_per_clip == 1:
+            raise ValueError("further_masks has no effect with masks_per_clip 1: leave it out")
+        return self
+
+
+class TeacherParams(StrictParams):
+    """The frozen image model whose features the student predicts."""
+
+    library: Literal["efficientnet_lite0", "open_clip", "timm"] = "open_clip"
+    """``efficientnet_lite0``: ImageNet weights that come as a Python package, nothing to download; ``open_clip`` or
+    ``timm``: any model of these."""
+    model: str | None = None
+    """Name of the model in its library, such as ``ViT-B-16-quickgelu``; not for ``efficientnet_lite0``."""
+    pretrained: str | None = None
+    """Tag of the weights that the library downloads, such as ``openai``; ``random`` leaves the model untrained (for
+    controls). Absent: the library's default tag. Not together with ``weights_file``."""
+    weights_file: str | None = None
+    """Weights on disk, relative to the recipe: ``.pt``, ``.pth``, ``.bin``, ``.safetensors``, or a TorchScript archive
+    of OpenAI's CLIP. Nothing is downloaded."""
+    layer: str | None = None
+    """Layer whose output is the target, by its name in the model, such as ``blocks.4``. Absent: the last (patch tokens
+    after the final norm); for ``efficientnet_lite0`` the last at stride 16, ``blocks.4``."""
+    image_size: Positive | None = None
+    """Side in pixels of the frames that the teacher sees, a multiple of its stride. Absent: for transformers the size
+    they were trained at, for convolutional models the clip's own, rounded up to a multiple of the stride."""
+    normalisation: Literal["own", "imagenet", "clip"] = "own"
+    """Mean and deviation of the pixels that the teacher sees. ``own``: those it was trained with. The released SMILE
+    code feeds CLIP ``imagenet``-normalised pixels."""
+    frames: Literal["first", "middle", "average"] = "first"
+    """Which frame of a tubelet the teacher sees; ``average`` takes the mean of the features of all of them."""
+    grid: Literal["resize", "exact"] = "resize"
+    """What to do where the teacher's grid of tokens is not the student's: resize its features, or refuse."""
+    precision: Literal["auto", "bfloat16", "float32"] = "auto"
+    """Arithmetic of the teacher; ``auto``: bfloat16 on CUDA, float32 elsewhere."""
+
+    @model_validator(mode="after")
+    def _check_model(self) -> TeacherParams:
+        if self.library == "efficientnet_lite0":
+            for name in ("model", "pretrained", "weights_file"):
+                if getattr(self, name) is not None and (name, self.pretrained) != ("pretrained", "random"):
+                    raise ValueError(f"{name} has no effect on the teacher 'efficientnet_lite0': leave it out")
+        elif self.library == "timm" and self.model is None:
+            raise ValueError("a teacher from timm needs the name of its model")
+        if self.weights_file is not None and self.pretrained is not None:
+            raise ValueError("weights_file and pretrained exclude each other: give one of them")
+        return self
+
+    @property
+    def model_name(self) -> str:
+        """Name of the model in its library, defaults applied."""
+        if self.library == "efficientnet_lite0":
+            return "tf_efficientnet_lite0"
+        return self.model or "ViT-B-16-quickgelu"
+
+
+class TargetParams(StrictParams):
+    """What the student predicts of hidden tokens, and how its error is measured."""
+
+    kind: Literal["features", "pixels", "both"] = "features"
+    """Features of the teacher, normalised pixels, or both side by side."""
+    standardise: Literal["channel", "token", "none"] | None = None
+    """How features are standardised: per ``channel`` over all tokens of the clip (published, and the default), per
+    ``token`` over its channels, or not."""
+    loss: Literal["mse", "smooth_l1", "cosine"] | None = None
+    """Error of predicted features: mean squared (published, and the default), smooth L1, or one minus cosine."""
+    pixel_loss: Literal["mse", "smooth_l1"] | None = None
+    """Error of predicted pixels: mean squared (published, and the default) or smooth L1."""
+    feature_weight: float | None = Field(default=None, gt=0)
+    """Weight of the features' loss where ``kind`` is ``both``; absent: 1."""
+    pixel_weight: float | None = Field(default=None, gt=0)
+    """Weight of the pixels' loss where ``kind`` is ``both``; absent: 1."""
+
+    @property
+    def uses_teacher(self) -> bool:
+        """Whether a teacher is needed."""
+        return self.kind != "pixels"
+
+    @model_validator(mode="after")
+    def _check_effect(self) -> TargetParams:
+        idle = {
+            "features": ("pixel_loss", "feature_weight", "pixel_weight"),
+            "pixels": ("standardise", "loss", "feature_weight", "pixel_weight"),
+            "both": (),
+        }[self.kind]
+        for name in idle:
+            if getattr(self, name) is not None:
+                raise ValueError(f"{name} has no effect where the target's kind is {self.kind!r}: leave it out")
+        return self
+
+
+class OptimizerParams(StrictParams):
+    """AdamW and its learning rate over a stage."""
+
+    learning_rate: float = Field(default=1.5e-4, gt=0, le=1)
+    """Rate after the warm-up; for a batch of 256 where ``scale_with_batch`` is on."""
+    floor: float = Field(default=1e-5, ge=0, le=1)
+    """Rate that the cosine runs towards; for a batch of 256 where ``scale_with_batch`` is on."""
+    start: float = Field(default=0.0, ge=0, le=1)
+    """Rate of the very first step; for a batch of 256 where ``scale_with_batch`` is on."""
+    scale_with_batch: bool = True
+    """Multiply the three rates by batch_size / 256."""
+    warmup_epochs: float | None = Field(default=None, ge=0)
+    """Passes over the store in which the rate rises; absent: the published 40, unless ``warmup_steps`` is given."""
+    warmup_steps: int | None = Field(default=None, ge=0)
+    """Updates in which the rate rises; not together with ``warmup_epochs``."""
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.95)
+    """Decay of AdamW's two moments."""
+    eps: float = Field(default=1e-8, gt=0, le=1)
+    """Added to the root of the second moment."""
+    weight_decay: float = Field(default=0.05, ge=0, le=1)
+    """Decay of weights; biases and everything one-dimensional are spared."""
+    clip_grad_norm: float | None = Field(default=None, gt=0)
+    """Largest norm of the gradient over all parameters; absent: not clipped, as published."""
+    schedule: Literal["exact", "published"] = "exact"
+    """``exact``: every update has its own place in the schedule. ``published``: with several masks a clip, the released
+    code's count, for half the updates where there are two masks."""
+
+    @model_validator(mode="after")
+    def _check_warmup(self) -> OptimizerParams:
+        if self.warmup_epochs is not None and self.warmup_steps is not None:
+            raise ValueError("warmup_epochs and warmup_steps exclude each other: give one of them")
+        return self
+
+    def warmup(self, steps_per_epoch: int) -> int:
+        """Return the updates of the warm-up, given how many updates a pass over the store has."""
+        if self.warmup_steps is not None:
+            return self.warmup_steps
+        return int((40 if self.warmup_epochs is None else self.warmup_epochs) * steps_per_epoch)
+
+
+class StageParams(StrictParams):
+    """One part of a training, with masks and a schedule of its own, from the weights of the part before."""
+
+    name: str = Field(default="train", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    """What the log and the checkpoints call it."""
+    epochs: int | None = Field(default=None, ge=1)
+    """Passes over the store; each clip is seen once a pass, with ``masks_per_clip`` masks."""
+    max_steps: int | None = Field(default=None, ge=1)
+    """Updates after which the stage ends; its schedule is made for them. Absent: as many as ``epochs`` has."""
+    mask: MaskParams = MaskParams()
+    """Which tokens are hidden."""
+    optimizer: OptimizerParams | None = None
+    """Absent: ``pretrain.optimizer``. Moments start anew in every stage, as published."""
+
+    @model_validator(mode="after")
+    def _check_length(self) -> StageParams:
+        if self.epochs is None and self.max_steps is None:
+            raise ValueError("a stage needs epochs or max_steps")
+        return self
+
+
+class RuntimeParams(StrictParams):
+    """How the arithmetic is done; results differ by rounding only."""
+
+    precision: Literal["auto", "bfloat16", "float32"] = "auto"
+    """Of the student's matrix products; ``auto``: bfloat16 on GPUs and CPUs that compute in it, float32 elsewhere."""
+    compile: bool | None = None
+    """Compile the student with torch.compile; absent: on CUDA only."""
+    micro_batch: Positive | None = None
+    """Clips that a device takes at a time; gradients are summed until the batch is whole. Absent: all of them."""
+    sharding: Literal["auto", "replicate", "shard"] = "auto"
+    """With several processes: ``replicate`` (DDP) or ``shard`` weights and moments (FSDP2); ``auto`` shards the large
+    and huge students on CUDA."""
+
+
+class WatchParams(StrictParams):
+    """What is measured and shown while training."""
+
+    every_steps: Positive = 10
+    """Updates between two lines of metrics."""
+    features_every_steps: Positive = 100
+    """Updates between two looks at the deviation and effective rank of features."""
+    pictures_every_steps: int = Field(default=500, ge=0)
+    """Updates between two pictures of input, mask and error; 0: none."""
+    probe_every_epochs: int = Field(default=0, ge=0)
+    """Passes over the store between two probes with the recipe's section ``probe``; 0: none."""
+    tensorboard: bool = True
+    """Write TensorBoard files beside the JSON lines."""
+
+
+class CheckpointParams(StrictParams):
+    """When the state is saved, and what is kept."""
+
+    every_steps: Positive = 500
+    """Updates between two saves of the latest state."""
+    milestone_every_steps: int = Field(default=0, ge=0)
+    """Updates between two states that are kept beside the latest; 0: only the end of each stage."""
+    keep_milestones: Positive = 5
+    """Milestones kept, the newest; ends of stages are kept always."""
+
+
+class PretrainParams(StrictParams):
+    """How a student is trained."""
+
+    student: StudentParams = StudentParams()
+    """The model that is trained."""
+    target: TargetParams = TargetParams()
+    """What it predicts."""
+    teacher: TeacherParams | None = None
+    """The frozen model behind feature targets; absent: CLIP ViT-B/16 where the target needs one."""
+    batch_size: Positive = 256
+    """Masked clips of one update over all processes; clips with two masks count twice, as published."""
+    epochs: int | None = Field(default=None, ge=1)
+    """Passes over the store, where there is one stage."""
+    max_steps: int | None = Field(default=None, ge=1)
+    """Updates after which the training ends, where there is one stage; its schedule is made for them."""
+    mask: MaskParams | None = None
+    """Which tokens are hidden, where there is one stage; absent: trajectory masks, 0.8 of all tokens."""
+    stages: tuple[StageParams, ...] = ()
+    """Several stages, one after the other; then ``epochs``, ``max_steps`` and ``mask`` stand in each of them."""
+    optimizer: OptimizerParams = OptimizerParams()
+    """AdamW and its learning rate, for stages that bring none of their own."""
+    loading: LoadingParams = LoadingParams()
+    """How stores are mixed and read, and what is changed of their clips."""
+    ema_decay: float | None = Field(default=None, gt=0, lt=1)
+    """Keep a moving average of the weights with this decay per update; absent: none."""
+    runtime: RuntimeParams = RuntimeParams()
+    """How the arithmetic is done."""
+    watch: WatchParams = WatchParams()
+    """What is measured and shown."""
+    checkpoint: CheckpointParams = CheckpointParams()
+    """When the state is saved."""
+
+    @property
+    def plan(self) -> tuple[StageParams, ...]:
+        """The stages in order, at least one."""
+        if self.stages:
+            return self.stages
+        return (StageParams(epochs=self.epochs, max_steps=self.max_steps, mask=self.mask or MaskParams()),)
+
+    @property
+    def teacher_or_default(self) -> TeacherParams | None:
+        """The teacher, defaults applied; None where the target needs none."""
+        return (self.teacher or TeacherParams()) if self.target.uses_teacher else None
+
+    @model_validator(mode="after")
+    def _check_stages(self) -> PretrainParams:
+        if not self.stages and self.epochs is None and self.max_steps is None:
+            raise ValueError("give epochs, max_steps or stages")
+        for name in ("epochs", "max_steps", "mask"):
+            if self.stages and getattr(self, name) is not None:
+                raise ValueError(f"{name} has no effect beside stages: set it in each stage")
+        names = [stage.name for stage in self.stages]
+        if len(set(names)) < len(names):
+            raise ValueError(f"stages must have different names, got {', '.join(names)}")
+        return self
+
+    @model_validator(mode="after")
+    def _check_teacher(self) -> PretrainParams:
+        if self.teacher is not None and not self.target.uses_teacher:
+            raise ValueError("teacher has no effect where the target's kind is 'pixels': leave it out")
+        for stage in self.plan:
+            masks = stage.mask.masks_per_clip
+            if self.batch_size % masks:
+                raise ValueError(
+                    f"batch_size counts masked clips and must be divisible by masks_per_clip, "
+                    f"got {self.batch_size} and {masks} in stage {stage.name!r}"
+                )
+        return self

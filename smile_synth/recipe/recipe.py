@@ -1,0 +1,233 @@
+"""Recipes: what to render, train and probe, as YAML checked key by key."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field, PrivateAttr, ValidationError
+
+from smile_synth.errors import RecipeError, nearest
+from smile_synth.params import StrictParams, first_problem
+from smile_synth.recipe.dataset import DatasetParams
+from smile_synth.recipe.pretrain import PretrainParams
+from smile_synth.recipe.probe import ProbeParams
+
+MAX_EXTENDS = 8
+
+
+class Recipe(StrictParams):
+    """Everything that a run depends on, apart from paths and devices."""
+
+    name: str = Field("", description="name of the recipe; empty means the file's name")
+    description: str = Field("", description="one line for people")
+    seed: int = Field(0, ge=0, le=2**63 - 1, description="seed of every random choice")
+    dataset: DatasetParams | None = Field(None, description="what to render")
+    pretrain: PretrainParams | None = Field(None, description="how to train")
+    probe: ProbeParams | None = Field(None, description="what to ask the trained model")
+    paths_from: str | None = Field(None, description="folder that relative paths start from; absent: the recipe's own")
+
+    _folder: Path = PrivateAttr(default_factory=Path.cwd)
+    _typed: str = PrivateAttr(default="RECIPE")
+
+    @property
+    def folder(self) -> Path:
+        """What relative paths in the recipe start from: its own folder, or here for a bundled recipe."""
+        return self._folder
+
+    def resolved(self) -> dict[str, Any]:
+        """Return the recipe with every default filled in, as plain values that JSON and YAML can hold.
+
+        The folder that paths start from is left out: it belongs to a machine, not to a data set or a training.
+        """
+        return self.model_dump(mode="json", exclude={"paths_from"})
+
+    def to_yaml(self, *, with_folder: bool = False) -> str:
+        """Return the resolved recipe as YAML that ``load_recipe`` reads back to the same values.
+
+        Args:
+            with_folder: name the folder that relative paths start from, for a copy that lies elsewhere.
+        """
+        folder = {"paths_from": str(self.folder.resolve())} if with_folder else {}
+        return yaml.safe_dump({**self.resolved(), **folder}, sort_keys=False, allow_unicode=True, width=110)
+
+    def section(self, name: str) -> Any:
+        """Return the section ``name`` (dataset, pretrain or probe).
+
+        Raises:
+            RecipeError: the recipe has no such section.
+        """
+        value = getattr(self, name)
+        if value is None:
+            have = [key for key in ("dataset", "pretrain", "probe") if getattr(self, key) is not None]
+            raise RecipeError(
+                f"recipe {self.name!r} has no section {name!r}, it has {', '.join(have) or 'none'}; "
+                f"add '{name}:' to it, or extend a recipe that has one"
+            )
+        return value
+
+    @property
+    def typed(self) -> str:
+        """The recipe as it was named on the command line, overrides included."""
+        return self._typed
+
+
+def recipe_digest(resolved: Mapping[str, Any]) -> str:
+    """Return the SHA-256 (hex) of a resolved recipe, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(resolved, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def bundled_recipes() -> dict[str, Path]:
+    """Return the recipes that come with the package, name -> file."""
+    folder = Path(str(resources.files("smile_synth_recipes")))
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def recipe_file(name_or_path: str) -> Path:
+    """Return the YAML file of a recipe, by bundled name or path.
+
+    Raises:
+        RecipeError: there is no such recipe.
+    """
+    return _locate(name_or_path)[0]
+
+
+def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe, follow what it extends, apply overrides, and check it.
+
+    Args:
+        name_or_path: name of a bundled recipe, or path of a YAML file.
+        overrides: ``key.sub=value`` each; the value is read as YAML.
+
+    Returns:
+        The checked recipe.
+
+    Raises:
+        RecipeError: there is no such recipe, it is not YAML, or a key or value is not allowed.
+    """
+    path, folder = _locate(str(name_or_path))
+    values = _read_extended(path, depth=0)
+    for override in overrides:
+        apply_override(values, override)
+    recipe = parse_recipe(values, folder=folder, origin=path.name, name=path.stem)
+    settings = [word for override in overrides if not override.startswith("seed=") for word in ("--set", override)]
+    recipe._typed = shlex.join([str(name_or_path), *settings])
+    return recipe
+
+
+def parse_recipe(values: Mapping[str, Any], *, folder: Path, origin: str, name: str = "") -> Recipe:
+    """Check plain values and return them as a recipe.
+
+    Args:
+        values: as read from YAML or from a store's attributes.
+        folder: what relative paths start from.
+        origin: what to call the values in an error.
+        name: name of the recipe where the values give none.
+
+    Raises:
+        RecipeError: a key or value is not allowed.
+    """
+    try:
+        recipe = Recipe.model_validate({**values, "name": values.get("name") or name})
+    except ValidationError as error:
+        raise RecipeError(first_problem(error, Recipe, where=f"recipe {origin}")) from None
+    recipe._folder = folder if recipe.paths_from is None else Path(recipe.paths_from)
+    return recipe
+
+
+def _locate(name_or_path: str) -> tuple[Path, Path]:
+    """Return the recipe's file, and the folder that its relative paths start from."""
+    path = Path(name_or_path)
+    if path.is_file():
+        return path, path.resolve().parent
+    known = bundled_recipes()
+    if name_or_path in known:
+        return known[name_or_path], Path.cwd()
+    if path.is_dir():
+        raise RecipeError(f"a recipe is a YAML file or a bundled name, got the folder {name_or_path}")
+    raise RecipeError(
+        f"there is no recipe {name_or_path!r}.{nearest(name_or_path, known)} "
+        f"Give the path of a YAML file or one of: {', '.join(known)}"
+    )
+
+
+def _read_extended(path: Path, *, depth: int) -> dict[str, Any]:
+    if depth > MAX_EXTENDS:
+        raise RecipeError(f"recipe {path.name} extends more than {MAX_EXTENDS} others; does it extend itself?")
+    values = _read_yaml(path)
+    base = values.pop("extends", None)
+    if base is None:
+        return values
+    if not isinstance(base, str):
+        raise RecipeError(f"recipe {path.name}: 'extends' names one recipe, got {base!r}")
+    beside = path.parent / base
+    base_path = beside if beside.is_file() else _locate(base)[0]
+    inherited = _read_extended(base_path, depth=depth + 1)
+    inherited.pop("name", None)
+    inherited.pop("description", None)
+    return merge(inherited, values)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"recipe {path} cannot be read: {error}") from None
+    except yaml.YAMLError as error:
+        raise RecipeError(f"recipe {path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if values is None:
+        values = {}
+    if not isinstance(values, dict):
+        raise RecipeError(f"recipe {path} must hold keys and values, got {type(values).__name__}")
+    return values
+
+
+def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``base`` with the values of ``top`` over it, mapping by mapping; lists are replaced whole."""
+    merged = dict(base)
+    for key, value in top.items():
+        inner = merged.get(key)
+        both_maps = isinstance(inner, Mapping) and isinstance(value, Mapping)
+        merged[key] = merge(inner, value) if both_maps else value  # type: ignore[arg-type]
+    return merged
+
+
+def apply_override(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    parts = key.strip().split(".")
+    if not equals or not all(parts):
+        raise RecipeError(f"--set takes key.sub=value, got {override!r}")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise RecipeError(f"--set {key}: the value is not valid YAML, got {text!r}") from None
+    here: Any = values
+    for part in parts[:-1]:
+        here = _step_into(here, part, override)
+    if isinstance(here, list):
+        here[_index(here, parts[-1], override)] = value
+    else:
+        here[parts[-1]] = value
+
+
+def _step_into(here: Any, part: str, override: str) -> Any:
+    if isinstance(here, list):
+        return here[_index(here, part, override)]
+    inner = here.get(part)
+    if inner is None:
+        inner = here[part] = {}
+    if not isinstance(inner, dict | list):
+        raise RecipeError(f"--set {override}: {part!r} holds {inner!r}, which has no keys inside")
+    return inner
+
+
+def _index(here: list[Any], part: str, override: str) -> int:
+    if not part.isdigit() or int(part) >= len(here):
+        raise RecipeError(f"--set {override}: {part!r} must be a place in a list of {len(here)}, 0 to {len(here) - 1}")
+    return int(part)

@@ -1,0 +1,128 @@
+"""The card of a data set: Markdown for people, with the front matter that the Hugging Face Hub reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from smile_synth import __version__
+from smile_synth.errors import ReportError
+from smile_synth.report.card.croissant import plain_name
+from smile_synth.report.card.licences import OTHER, hub_licence, licence_address, licence_uses
+from smile_synth.report.measure.content import Report, quantities
+from smile_synth.report.page.page import page_environment
+from smile_synth.report.page.sentences import number
+from smile_synth.store import Store
+from smile_synth.store.summary import format_size, store_nbytes
+
+SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+LARGEST_SIZE = "1M<n<10M"
+FIGURES = ("speed", "size", "displacement", "time_visible", "coverage", "change", "contrast")
+
+
+@dataclass(frozen=True)
+class CardParams:
+    """What a card says that the store does not know.
+
+    Args:
+        name: of the data set; empty for the store's.
+        creator: who made it; may be empty.
+        url: where it is published; may be empty.
+        licence: identifier for the whole; empty to follow from the assets.
+    """
+
+    name: str = ""
+    creator: str = ""
+    url: str = ""
+    licence: str = ""
+
+
+def card_name(store: Store, params: CardParams) -> str:
+    """Return what the card calls the data set."""
+    return plain_name(params.name or store.path.resolve().stem)
+
+
+def describe(store: Store) -> str:
+    """Return the data set in two sentences."""
+    canvas = store.canvas
+    return (
+        f"{store.num_clips} synthetic clips of {canvas.num_frames} frames of {canvas.height} x {canvas.width} pixels, "
+        f"rendered by smile-synth {store.attributes['versions'].get('smile-synth', '')} with the generator "
+        f"{store.generators[0]}, for pretraining video models without natural video. Every clip comes with boxes, "
+        "poses and labels of its objects."
+    )
+
+
+def build_card(store: Store, params: CardParams, report: Report | None) -> str:
+    """Return the card as Markdown.
+
+    Args:
+        store: finished.
+        params: what the store does not know.
+        report: figures and warnings to put on it; None for none.
+    """
+    template = page_environment(autoescape=False).get_template("card.md.j2")
+    return template.render(
+        front_matter=yaml.safe_dump(_front_matter(store, params), sort_keys=False, allow_unicode=True).strip(),
+        name=card_name(store, params),
+        description=describe(store),
+        store=store,
+        folder=store.path.resolve().name,
+        size=format_size(store_nbytes(store.path)),
+        licences=[(use, licence_address(use.licence)) for use in licence_uses(store.assets)],
+        labels=store.label_specs,
+        figures=[] if report is None else _figures(report),
+        report=report,
+        recipe=yaml.safe_dump(store.recipe, sort_keys=False, allow_unicode=True).strip(),
+        version=__version__,
+    )
+
+
+def read_report(path: Path, store: Store) -> Report:
+    """Read a report's JSON.
+
+    Args:
+        path: that ``smile-synth report`` wrote.
+        store: that it must be about.
+
+    Raises:
+        ReportError: it cannot be read, or is about another store.
+    """
+    try:
+        report = Report.model_validate_json(path.read_bytes())
+    except (OSError, ValueError) as error:
+        first = str(error).splitlines()[0]
+        raise ReportError(
+            f"{path} is not a report of this version: {first}; make one with: smile-synth report {store.path}"
+        ) from None
+    if (report.overview.clips, report.overview.seed) != (store.num_clips, store.seed):
+        raise ReportError(
+            f"{path} is about {report.overview.name} ({report.overview.clips} clips, seed {report.overview.seed}), "
+            f"not about {store.path} ({store.num_clips} clips, seed {store.seed})"
+        )
+    return report
+
+
+def _front_matter(store: Store, params: CardParams) -> dict[str, object]:
+    licence = params.licence or hub_licence(store.assets)
+    values: dict[str, object] = {"pretty_name": params.name or store.path.resolve().stem, "license": licence}
+    if licence == OTHER:
+        values |= {"license_name": "licences-of-the-assets", "license_link": "README.md"}
+    return {
+        **values,
+        "task_categories": ["video-classification"],
+        "tags": ["video", "synthetic", "self-supervised", "masked-autoencoder", "zarr", "smile-synth"],
+        "size_categories": [next((name for most, name in SIZES if store.num_clips < most), LARGEST_SIZE)],
+    }
+
+
+def _figures(report: Report) -> list[tuple[str, str, str, str]]:
+    """Return title, unit, median and the range of nine in ten for the figures that say most."""
+    table = quantities(report)
+    return [
+        (q.title, q.unit, number(q.median), f"{number(q.quantiles[5])} to {number(q.quantiles[95])}")
+        for q in (table[name] for name in FIGURES if name in table)
+        if q.median is not None
+    ]

@@ -1,0 +1,1 @@
+"""Statistics of a dataset, and the words for them."""

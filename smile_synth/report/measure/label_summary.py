@@ -1,0 +1,70 @@
+"""What the labels of a sample say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from smile_synth.generator.labels import LabelSpec
+from smile_synth.report.measure.content import Count, Counts, Quantity
+from smile_synth.report.measure.sample import ClipBatch
+from smile_synth.report.measure.values import QuantitySpec, Values
+
+
+class LabelSummary:
+    """Gathers the labels that a generator wrote.
+
+    Args:
+        specs: labels by name.
+    """
+
+    def __init__(self, specs: Mapping[str, LabelSpec]) -> None:
+        self._specs = dict(specs)
+        self._counts = {name: np.zeros(len(spec.classes) + 1, np.int64) for name, spec in specs.items() if spec.classes}
+        self._values = {name: Values(_quantity(name, spec)) for name, spec in specs.items() if not spec.classes}
+
+    def add(self, batch: ClipBatch, is_present_BK: np.ndarray[tuple[int, int], np.dtype[np.bool_]]) -> None:
+        """Take in the labels of some clips; those of empty slots are left out."""
+        for name, spec in self._specs.items():
+            values = batch.labels[name]
+            values = values[is_present_BK] if spec.per == "object" else values
+            if spec.classes:
+                known = np.where((values >= 0) & (values < len(spec.classes)), values, len(spec.classes))
+                self._counts[name] += np.bincount(known.astype(np.int64), minlength=len(spec.classes) + 1)
+            else:
+                self._values[name].add(values)
+
+    def classes(self) -> list[Counts]:
+        """Return how often every class occurs, one entry for each class label."""
+        return [
+            Counts(
+                name=f"label_{name}",
+                title=_title(name),
+                of=f"{self._specs[name].per}s",
+                meaning=_sentence(self._specs[name].description),
+                counts=[
+                    Count(name=c, count=int(n)) for c, n in zip(self._specs[name].classes, counts[:-1], strict=True)
+                ],
+                undefined=int(counts[-1]),
+            )
+            for name, counts in self._counts.items()
+        ]
+
+    def numbers(self) -> list[Quantity]:
+        """Return the distribution of every number label."""
+        return [values.summary() for values in self._values.values()]
+
+
+def _quantity(name: str, spec: LabelSpec) -> QuantitySpec:
+    return QuantitySpec(f"label_{name}", _title(name), spec.unit or "number", spec.per, _sentence(spec.description))
+
+
+def _title(name: str) -> str:
+    return f"Label: {name.replace('_', ' ')}"
+
+
+def _sentence(text: str) -> str:
+    text = text.strip() or "The generator gives no description."
+    text = text[0].upper() + text[1:]
+    return text if text.endswith(".") else f"{text}."

@@ -1,0 +1,1 @@
+"""What generators sample with: motion, paths, cameras, backgrounds; ``sample_*`` chooses, ``draw_*`` paints pixels."""

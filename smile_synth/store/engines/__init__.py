@@ -1,0 +1,1 @@
+"""Who renders the shards: processes of this machine, or a Ray cluster."""

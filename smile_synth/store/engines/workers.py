@@ -1,0 +1,216 @@
+"""Worker processes that build shards: each owns one shard at a time; when one fails, all end and say why."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from smile_synth.errors import GeneratorError, SmileSynthError, StoreError
+from smile_synth.generator.dataset import Dataset
+from smile_synth.store.build import build_shard
+from smile_synth.store.layout import Layout
+from smile_synth.store.workspace import Workspace
+
+SECONDS_BETWEEN_LOOKS = 0.2
+NO_CLIP = -1
+# The data set itself ends a clip that hangs in Python; what hangs in compiled code is left this much longer.
+GRACE_S = 30.0
+# One shard a process is the parallelism; threads inside would only fight over the same cores.
+SINGLE_THREADED = dict.fromkeys(
+    ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"
+)
+
+
+@dataclass
+class Worker:
+    """One process, what it is doing, and since when.
+
+    Args:
+        process: the process.
+        connection: shards go in, results come out.
+        state: shared with the process: the clip at hand, and how many clips it has begun.
+    """
+
+    process: BaseProcess
+    connection: Connection
+    state: Any
+    shard: int | None = None
+    begun: int = 0
+    last_change_s: float = field(default_factory=time.monotonic)
+
+    @property
+    def clip(self) -> int:
+        """The clip at hand, or ``NO_CLIP``."""
+        return int(self.state[0])
+
+    def give(self, shard: int | None) -> None:
+        """Hand over the next shard, or None: there is no more."""
+        self.shard, self.last_change_s = shard, time.monotonic()
+        self.connection.send(shard)
+
+    def look(self) -> int:
+        """Return how many more clips were begun since the last look."""
+        news = int(self.state[1]) - self.begun
+        if news:
+            self.begun += news
+            self.last_change_s = time.monotonic()
+        return news
+
+
+def build_with_processes(
+    dataset: Dataset,
+    layout: Layout,
+    workspace: Workspace,
+    shards: Sequence[int],
+    *,
+    num_workers: int,
+    advance: Callable[[int], None],
+) -> None:
+    """Build shards in ``num_workers`` processes.
+
+    Args:
+        dataset: rebuilt in every process.
+        layout: of the store.
+        workspace: of the store.
+        shards: which are to be built.
+        num_workers: processes, at least 1.
+        advance: called with the number of clips that were begun since it was called last.
+
+    Raises:
+        GeneratorError: a generator failed, or did not end.
+        StoreError: a shard could not be written, or a process died.
+    """
+    waiting = deque(shards)
+    with _running(dataset, layout, workspace, min(num_workers, len(shards))) as workers:
+        for worker in workers:
+            worker.give(waiting.popleft())
+        while any(worker.shard is not None for worker in workers):
+            _wait_for_any(workers)
+            for worker in workers:
+                advance(worker.look())
+                _check_alive(worker)
+                _check_time(worker, dataset)
+                if worker.shard is not None and worker.connection.poll():
+                    _take_result(worker)
+                    worker.give(waiting.popleft() if waiting else None)
+
+
+@contextmanager
+def _running(dataset: Dataset, layout: Layout, workspace: Workspace, num_workers: int) -> Iterator[list[Worker]]:
+    # Spawned, never forked: threads of TensorStore, numba and torch do not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    workers: list[Worker] = []
+    # Packed by hand, so that a data set that cannot be rebuilt is an error we send back, not a dead process.
+    packed = pickle.dumps(dataset)
+    try:
+        with _environment(SINGLE_THREADED):
+            for _ in range(num_workers):
+                here, there = context.Pipe()
+                state = context.RawArray("q", [NO_CLIP, 0])
+                process = context.Process(target=_work, args=(there, state, packed, layout, workspace), daemon=True)
+                process.start()
+                there.close()
+                workers.append(Worker(process, here, state))
+        yield workers
+        for worker in workers:
+            worker.process.join()
+    finally:
+        for worker in workers:
+            worker.process.kill()
+            worker.process.join()
+            worker.connection.close()
+
+
+@contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _wait_for_any(workers: Sequence[Worker]) -> None:
+    busy = [worker for worker in workers if worker.shard is not None]
+    wait([*(w.connection for w in busy), *(w.process.sentinel for w in busy)], timeout=SECONDS_BETWEEN_LOOKS)
+
+
+def _check_alive(worker: Worker) -> None:
+    if worker.shard is not None and not worker.process.is_alive() and not worker.connection.poll():
+        raise _death(worker)
+
+
+def _death(worker: Worker) -> StoreError:
+    worker.process.join()
+    code = worker.process.exitcode or 0
+    reason = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+    hint = "; was there enough memory?" if code == -signal.SIGKILL else ""
+    return StoreError(
+        f"a worker process {reason} in clip {worker.clip} of shard {worker.shard}{hint}; "
+        f"completed shards are safe: run the same command again to go on"
+    )
+
+
+def _check_time(worker: Worker, dataset: Dataset) -> None:
+    if worker.shard is None or worker.clip == NO_CLIP or worker.connection.poll():
+        return
+    limit_s = dataset.params.clip_timeout_s + GRACE_S
+    if time.monotonic() - worker.last_change_s >= limit_s:
+        raise GeneratorError(
+            f"generator {dataset.params.generator!r}: clip {worker.clip} (seed {dataset.seed}) did not end within "
+            f"{limit_s:g} s; completed shards are safe. Repeat just that clip with: "
+            f"{dataset.repeat_command(worker.clip)}; allow more with --set dataset.clip_timeout_s=SECONDS"
+        )
+
+
+def _take_result(worker: Worker) -> None:
+    try:
+        failure = worker.connection.recv()
+    except EOFError:
+        raise _death(worker) from None
+    if failure is not None:
+        raise failure
+
+
+def _work(connection: Connection, state: Any, packed: bytes, layout: Layout, workspace: Workspace) -> None:
+    # A terminal sends Ctrl-C to all processes; the parent decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+    def on_clip(clip: int) -> None:
+        state[0] = clip
+        state[1] += 1
+
+    try:
+        dataset: Dataset = pickle.loads(packed)
+        while (shard := connection.recv()) is not None:
+            build_shard(dataset, layout, workspace, shard, on_clip)
+            connection.send(None)
+    except SmileSynthError as error:
+        connection.send(error)
+    except EOFError:
+        # The parent is gone; so are we.
+        return
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)

@@ -1,0 +1,118 @@
+"""Contact sheets and animations show every clip, in order, with marks where they belong."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from smile_synth.media.preview import (
+    CAPTION_PX,
+    GAP_PX,
+    OBJECT_COLOURS,
+    PreviewError,
+    animation,
+    check_suffix,
+    contact_sheet,
+    save_animation,
+)
+
+
+def grey_clips(num_clips: int = 2, num_frames: int = 16, height: int = 20, width: int = 30) -> np.ndarray:
+    """Clips whose every pixel says clip and frame: value = 100 * clip + frame."""
+    values = 100 * np.arange(num_clips)[:, None] + np.arange(num_frames)
+    return np.broadcast_to(
+        values[:, :, None, None, None].astype(np.uint8), (num_clips, num_frames, height, width, 3)
+    ).copy()
+
+
+def moving_boxes(num_frames: int = 16) -> np.ndarray:
+    """Two clips, two slots: a box that moves right by a pixel a frame, and an absent one."""
+    boxes = np.full((2, 2, num_frames, 4), np.nan, np.float32)
+    x1 = np.arange(num_frames)
+    boxes[:, 0] = np.stack([x1 + 2, np.full_like(x1, 4), x1 + 12, np.full_like(x1, 14)], axis=-1)
+    return boxes
+
+
+def tile_at(sheet: Image.Image, row: int, column: int, height: int = 20, width: int = 30) -> np.ndarray:
+    top = GAP_PX + row * (height + CAPTION_PX + GAP_PX) + CAPTION_PX
+    left = GAP_PX + column * (width + GAP_PX)
+    return np.asarray(sheet)[top : top + height, left : left + width]
+
+
+def test_sheet_shows_first_and_last_frame_of_every_clip() -> None:
+    sheet = contact_sheet(grey_clips(), columns=4)
+    assert sheet.size == (GAP_PX + 4 * (30 + GAP_PX), GAP_PX + 2 * (20 + CAPTION_PX + GAP_PX))
+    for clip in (0, 1):
+        assert (tile_at(sheet, clip, 0) == 100 * clip).all()
+        assert (tile_at(sheet, clip, 3) == 100 * clip + 15).all()
+
+
+def test_sheet_never_shows_a_frame_twice() -> None:
+    sheet = contact_sheet(grey_clips(num_frames=3), columns=8)
+    assert sheet.width == GAP_PX + 3 * (30 + GAP_PX)
+
+
+def test_sheet_makes_large_frames_smaller() -> None:
+    sheet = contact_sheet(grey_clips(1, 1, 200, 400), tile_px=100, captions=[])
+    assert sheet.size == (100 + 2 * GAP_PX, 50 + 2 * GAP_PX)
+
+
+def test_boxes_are_drawn_just_inside_their_edges_and_only_on_request() -> None:
+    clips, boxes = grey_clips(), moving_boxes()
+    plain = contact_sheet(clips, boxes_BKT4=boxes, columns=16)
+    marked = contact_sheet(clips, boxes_BKT4=boxes, columns=16, show_boxes=True)
+    assert (tile_at(plain, 0, 5) == 5).all()
+    ys, xs = np.nonzero((tile_at(marked, 0, 5) == OBJECT_COLOURS[0]).all(axis=-1))
+    assert (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1) == (7, 4, 17, 14)
+
+
+def test_path_grows_from_frame_to_frame() -> None:
+    marked = contact_sheet(grey_clips(), boxes_BKT4=moving_boxes(), columns=16, show_paths=True)
+    inked = [(tile_at(marked, 0, t) == OBJECT_COLOURS[0]).all(axis=-1).sum() for t in range(16)]
+    assert inked[-1] > inked[4] > 0
+
+
+def test_animation_is_even_sized_and_keeps_every_clip() -> None:
+    shown = animation(grey_clips(3, 5, 21, 31))
+    assert shown.shape[0] == 5
+    assert shown.shape[1] % 2 == 0
+    assert shown.shape[2] % 2 == 0
+    assert {4, 104, 204} <= set(np.unique(shown[4]).tolist())
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp"])
+def test_animated_pictures_hold_every_frame(tmp_path: Path, suffix: str) -> None:
+    frames = np.random.default_rng(0).integers(0, 255, (5, 16, 16, 3), dtype=np.uint8)
+    save_animation(frames, tmp_path / f"x{suffix}", frames_per_second=10)
+    with Image.open(tmp_path / f"x{suffix}") as picture:
+        assert picture.n_frames == 5
+        assert picture.size == (16, 16)
+
+
+def test_mp4_holds_every_frame(tmp_path: Path) -> None:
+    av = pytest.importorskip("av")
+    save_animation(animation(grey_clips(1, 6, 32, 48)), tmp_path / "x.mp4")
+    with av.open(str(tmp_path / "x.mp4")) as container:
+        shapes = [frame.to_ndarray(format="rgb24").shape for frame in container.decode(video=0)]
+    assert shapes == [(36, 52, 3)] * 6
+
+
+def test_mp4_without_pyav_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(PreviewError, match=r"smile-synth\[video\]"):
+        save_animation(animation(grey_clips()), tmp_path / "x.mp4")
+
+
+def test_wrong_input_is_named() -> None:
+    with pytest.raises(PreviewError, match="float64"):
+        contact_sheet(grey_clips().astype(float))
+    with pytest.raises(PreviewError, match="boxes must be"):
+        contact_sheet(grey_clips(), boxes_BKT4=moving_boxes()[:1], show_boxes=True)
+    with pytest.raises(PreviewError, match="got none"):
+        contact_sheet(grey_clips(), show_boxes=True)
+    with pytest.raises(PreviewError, match="no ending"):
+        check_suffix(Path("preview"))

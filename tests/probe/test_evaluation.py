@@ -1,0 +1,250 @@
+"""Whole probes of tiny networks: figures, files, baselines, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import CommandLine
+from tiny_videos import brightening
+
+from smile_synth.errors import ProbeError
+from smile_synth.interop.encoder import FrozenEncoder
+from smile_synth.interop.formats import export, read_student
+from smile_synth.masking.grid import TokenGrid
+from smile_synth.model.student import StudentShape, build_student
+from smile_synth.probe.evaluation import ProbePlace, probe_features
+from smile_synth.probe.files import RIGHT_FILE, write_results
+from smile_synth.probe.results import ProbeResults
+from smile_synth.probe.student_probe import StudentProbe
+from smile_synth.probe.subject import Subject, extractors_of, open_subject, pretraining_assets, trained_extractor
+from smile_synth.recipe.dataset import CanvasParams
+from smile_synth.recipe.probe import ProbeParams
+from smile_synth.recipe.recipe import load_recipe
+from smile_synth.recipe.student import StudentParams
+from smile_synth.scene import Canvas
+from smile_synth.training.checkpoint import write_atomically
+
+STUDENT = StudentParams(width=16, depth=1, heads=2, decoder_width=16, decoder_depth=1, decoder_heads=2)
+GRID = TokenGrid.of(Canvas(32, 32, 4), tubelet_size=2, patch_size=16)
+CANVAS = CanvasParams(height=32, width=32, frames=4)
+SMALL = ("probe.train_clips=128", "probe.test_clips=64", "probe.min_clips_per_class=2")
+MOTION = "motion: {path: linear, key_frames: {inner: [1.0], easing: {accelerating: 1}}}"
+
+
+def shape_and_weights(seed: int = 0) -> tuple[StudentShape, dict[str, torch.Tensor]]:
+    torch.manual_seed(seed)
+    student = build_student(STUDENT, GRID, 8)
+    return student.shape, student.state_dict()
+
+
+def write_run(folder: Path, *, seed: int = 0, split: str = "pretrain") -> Path:
+    """A run as pretraining leaves it, without the training."""
+    shape, weights = shape_and_weights(seed)
+    (folder / "checkpoints").mkdir(parents=True)
+    state = {"format": "smile-synth checkpoint", "version": 1, "model": weights, "student": shape.to_dict()}
+    write_atomically(state, folder / "checkpoints" / "latest.pt")
+    recipe = load_recipe("demo", [f"dataset.assets.split={split}", "pretrain.student.patch_size=16"])
+    (folder / "recipe.yaml").write_text(recipe.to_yaml(), encoding="utf-8")
+    return folder
+
+
+def probe(subject: Subject, tmp_path: Path, *overrides: str, recipe: str = "probe-motion") -> ProbeResults:
+    params: ProbeParams = load_recipe(recipe, [*SMALL, *overrides]).section("probe")
+    place = ProbePlace(tmp_path / "features", tmp_path / "clips", tmp_path, subject.device, workers=1)
+    return probe_features(extractors_of(subject, params), params, subject.canvas, place, checkpoint="a run")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_run(tmp_path_factory.mktemp("runs") / "run")
+
+
+@pytest.fixture
+def subject(run: Path) -> Subject:
+    return open_subject(run, torch.device("cpu"))
+
+
+def test_a_probe_of_a_run_leaves_a_table_figures_and_pictures(subject: Subject, tmp_path: Path) -> None:
+    results = probe(subject, tmp_path, "probe.classifiers=[linear, knn]")
+    files = write_results(results, tmp_path / "out")
+    assert [file.name for file in files] == [
+        "table.txt",
+        "results.json",
+        RIGHT_FILE,
+        *(f"confusion-{question}-{name}.png" for question in ("direction", "outline") for name in ("linear", "knn")),
+    ]
+    assert all(file.stat().st_size > 0 for file in files)
+    table = files[0].read_text()
+    for text in ("trained student", "same network untrained", "raw frame differences", "efficientnet", "chance"):
+        assert text in table
+    assert "(4 classes; 128 training and 64 test clips)" in table
+    figures = json.loads(files[1].read_text())
+    direction, outline = figures["questions"]
+    assert len(direction["classes"]) == 8
+    assert (outline["num_train"], outline["num_test"]) == (128, 64)
+    for reading in outline["readings"]:
+        assert np.sum(reading["confusion"]) == 64
+        assert reading["accuracy"]["low"] <= reading["accuracy"]["value"] <= reading["accuracy"]["high"]
+        assert np.trace(reading["confusion"]) / 64 == pytest.approx(reading["accuracy"]["value"])
+    assert {r["features"] for r in direction["readings"]} == {"trained", "untrained", "differences", "teacher"}
+    with np.load(tmp_path / "out" / RIGHT_FILE) as right:
+        assert len(right.files) == 2 * 2 * 4
+        for reading in outline["readings"]:
+            is_right = right[f"outline/{reading['classifier']}/{reading['features']}"]
+            assert (is_right.dtype, is_right.shape) == (np.bool_, (64,))
+            assert is_right.mean() == pytest.approx(reading["accuracy"]["value"])
+
+
+def test_the_same_probe_again_gives_the_same_figures_from_kept_features(subject: Subject, tmp_path: Path) -> None:
+    overrides = "probe.baselines=[untrained, differences]"
+    first, again = (probe(subject, tmp_path, overrides).to_json() for _ in range(2))
+    assert first | {"seconds": 0} == again | {"seconds": 0}
+    fresh = probe(subject, tmp_path / "elsewhere", overrides).to_json()
+    assert fresh["questions"] == first["questions"]
+
+
+def test_other_weights_in_the_same_folder_are_not_mistaken(subject: Subject, tmp_path: Path) -> None:
+    overrides = "probe.baselines=[]"
+    probe(subject, tmp_path, overrides)
+    other = open_subject(write_run(tmp_path / "other", seed=1), torch.device("cpu"))
+    mixed = probe(other, tmp_path, overrides).to_json()
+    assert mixed["questions"] == probe(other, tmp_path / "alone", overrides).to_json()["questions"]
+
+
+def test_the_full_recipe_asks_seven_questions_three_ways(subject: Subject, tmp_path: Path) -> None:
+    results = probe(subject, tmp_path, "probe.attentive.epochs=1", "probe.baselines=[differences]", recipe="probe-full")
+    assert [question.name for question in results.questions] == [
+        "direction", "speed", "rotation", "size-change", "path", "order", "object-class",
+    ]  # fmt: skip
+    for question in results.questions:
+        readings = {(reading.features, reading.classifier) for reading in question.readings}
+        assert readings == {
+            ("trained", "linear"), ("trained", "knn"), ("trained", "attentive"),
+            ("differences", "linear"), ("differences", "knn"),
+        }  # fmt: skip
+    assert set(results.figures()) >= {"order/attentive", "speed/knn"}
+
+
+def test_frame_differences_tell_acceleration_from_its_reverse(subject: Subject, tmp_path: Path) -> None:
+    results = probe(
+        subject,
+        tmp_path,
+        "probe.baselines=[differences]",
+        f"probe.sources={{a: {{params: {{num_objects: [1, 1], {MOTION}}}}}}}",
+        "probe.questions=[{name: order, source: a, label: order}]",
+    )
+    assert results.questions[0].reading("differences", "linear").score.accuracy.value > 0.8
+
+
+def test_images_seen_in_pretraining_are_reported(tmp_path: Path, run: Path) -> None:
+    for split, shared in (("pretrain", False), ("all", True)):
+        subject = open_subject(write_run(tmp_path / split, split=split), torch.device("cpu"))
+        known, note = pretraining_assets(subject, [])
+        params: ProbeParams = load_recipe("probe-motion", [*SMALL, "probe.baselines=[]"]).section("probe")
+        place = ProbePlace(
+            tmp_path / "f", tmp_path / "clips", tmp_path, subject.device, workers=1, pretraining_assets=known
+        )
+        results = probe_features(extractors_of(subject, params), params, subject.canvas, place, checkpoint="x")
+        assert note == ""
+        assert any("were seen in pretraining" in text for text in results.notes) == shared
+
+
+def test_weights_in_training_are_probed_without_baselines_and_leave_only_clips(tmp_path: Path) -> None:
+    shape, weights = shape_and_weights()
+    params = load_recipe("probe-motion", list(SMALL)).section("probe")
+    cpu = torch.device("cpu")
+    prober = StudentProbe(params, shape, clips=tmp_path / "clips", recipe_folder=tmp_path, device=cpu)
+    first, again = (prober.ask(weights, "step 10") for _ in range(2))
+    assert set(first.figures()) == {"direction/linear", "outline/linear"}
+    assert again.figures() == first.figures()
+    assert [path.name for path in tmp_path.iterdir()] == ["clips"]
+
+
+def test_a_student_in_training_is_probed_at_its_own_size(tmp_path: Path) -> None:
+    shape, _ = shape_and_weights()
+    params = load_recipe("probe-motion", ["probe.canvas={height: 48, width: 48, frames: 4}"]).section("probe")
+    with pytest.raises(ProbeError, match="at its own size, 4 frames of 32 x 32"):
+        StudentProbe(params, shape, clips=tmp_path, recipe_folder=tmp_path, device=torch.device("cpu"))
+
+
+def test_videos_of_two_classes_are_told_apart(subject: Subject, tmp_path: Path) -> None:
+    for part, count in (("train", 10), ("test", 4)):
+        for number in range(count):
+            brightening(tmp_path / "videos" / part / "long" / f"{number}.mp4", num_frames=24 - number % 3)
+            brightening(tmp_path / "videos" / part / "short" / f"{number}.mp4", num_frames=3 + number % 3)
+    results = probe(
+        subject,
+        tmp_path,
+        "probe.questions.0.videos.train=videos/train",
+        "probe.questions.0.videos.test=videos/test",
+        "probe.knn.neighbours=3",
+        "probe.baselines=[differences]",
+        recipe="probe-videos",
+    )
+    question = results.questions[0]
+    assert (question.classes, question.num_train, question.num_test) == (("long", "short"), 20, 8)
+    assert question.reading("differences", "linear").score.accuracy.value == 1
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["probe.questions.0.label=directoin"], r"'directoin'.*Did you mean 'direction'"),
+        (["probe.sources.straight.params.num_objects=[2, 2]"], "clips with 2 objects"),
+        (["probe.min_clips_per_class=100"], r"class '.*' has \d+ training and \d+ test clips, at least 100"),
+    ],
+)
+def test_questions_that_do_not_fit_are_refused(
+    subject: Subject, tmp_path: Path, overrides: list[str], message: str
+) -> None:
+    with pytest.raises(ProbeError, match=message):
+        probe(subject, tmp_path, "probe.baselines=[]", *overrides)
+
+
+def test_a_run_without_a_checkpoint_and_a_missing_path_are_refused(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    (run / "checkpoints" / "latest.pt").unlink()
+    with pytest.raises(ProbeError, match=r"run .*run has no checkpoint yet .*latest\.pt"):
+        open_subject(run, torch.device("cpu"))
+    with pytest.raises(ProbeError, match="there is nothing at"):
+        open_subject(tmp_path / "nowhere", torch.device("cpu"))
+
+
+@pytest.mark.parametrize("form", ["videomae", "huggingface", "safetensors"])
+def test_exports_are_probed_like_the_run_and_leave_results_beside_them(run: Path, tmp_path: Path, form: Any) -> None:
+    path = tmp_path / {"videomae": "a.pth", "huggingface": "folder", "safetensors": "a.safetensors"}[form]
+    export(read_student(run), path, form)
+    subjects = [open_subject(place, torch.device("cpu"), canvas=CANVAS, heads=2) for place in (run, path)]
+    frames = np.random.default_rng(0).integers(0, 256, (2, 4, 32, 32, 3), np.uint8)
+    pooled = [trained_extractor(s.encoder, s.device)(frames).pooled_BD for s in subjects]
+    torch.testing.assert_close(*pooled, atol=1e-5, rtol=1e-4)
+    assert (subjects[0].out, subjects[1].out) == (run / "probe", tmp_path / f"{path.name}-probe")
+    assert "is not known here" in pretraining_assets(subjects[1], [])[1]
+
+
+def test_clips_of_another_size_make_another_grid(run: Path) -> None:
+    params = load_recipe("probe-motion", ["probe.canvas={height: 48, width: 64, frames: 8}"]).section("probe")
+    subject = open_subject(run, torch.device("cpu"), canvas=params.canvas)
+    assert subject.canvas == params.canvas
+    assert isinstance(subject.encoder, FrozenEncoder)
+
+
+@pytest.mark.slow
+def test_the_command_prints_the_table_and_names_files_and_the_next_command(
+    smile_synth: CommandLine, run: Path, tmp_path: Path
+) -> None:
+    arguments: list[Any] = ["probe", run, "--out", "out", "--set", "probe.baselines=[untrained]"]
+    for override in SMALL:
+        arguments += ["--set", override]
+    done = smile_synth(*map(str, arguments))
+    assert done.returncode == 0, done.stderr
+    for text in ("trained student", "not told apart from untrained", "out/results.json", "smile-synth probe"):
+        assert text in done.stdout
+    missing = smile_synth("probe", "nowhere")
+    assert missing.returncode == 2
+    assert missing.stderr.strip().count("\n") == 0

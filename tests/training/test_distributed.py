@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny_training import run_tiny, timeless_rows, tiny_recipe, tiny_store, wait_for_rows, weights
+
+from smile_synth.errors import TrainingError
+from smile_synth.recipe.recipe import Recipe
+from smile_synth.store import Store
+from smile_synth.training.checkpoint import read_checkpoint
+from smile_synth.training.device import pick_device
+from smile_synth.training.distributed import Place, find_place, first_host
+
+
+def test_without_a_launcher_we_are_alone() -> None:
+    assert find_place({}) == (Place(0, 1, 0), {})
+
+
+def test_torchrun_variables_are_read() -> None:
+    variables = {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "MASTER_ADDR": "a", "MASTER_PORT": "5"}
+    assert find_place(variables) == (Place(3, 4, 1), {"MASTER_ADDR": "a", "MASTER_PORT": "5"})
+
+
+def test_slurm_step_is_read() -> None:
+    variables = {
+        "SLURM_STEP_ID": "0",
+        "SLURM_PROCID": "5",
+        "SLURM_STEP_NUM_TASKS": "8",
+        "SLURM_NTASKS": "16",
+        "SLURM_LOCALID": "1",
+        "SLURM_JOB_ID": "123456",
+        "SLURM_STEP_NODELIST": "gpu[03-05,9],cpu1",
+    }
+    place, master = find_place(variables)
+    assert place == Place(5, 8, 1)
+    assert master["MASTER_ADDR"] == "gpu03"
+    assert 1024 < int(master["MASTER_PORT"]) < 65536
+
+
+def test_slurm_batch_script_without_srun_is_one_process() -> None:
+    assert find_place({"SLURM_PROCID": "0", "SLURM_NTASKS": "8"})[0].size == 1
+
+
+@pytest.mark.parametrize(
+    ("nodes", "host"),
+    [("gpu1", "gpu1"), ("gpu1,gpu2", "gpu1"), ("gpu[07-12]", "gpu07"), ("a-[1,3]-ib,b", "a-1-ib")],
+)
+def test_first_host_of_a_node_list(nodes: str, host: str) -> None:
+    assert first_host(nodes) == host
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"RANK": "4", "WORLD_SIZE": "4", "MASTER_ADDR": "a", "MASTER_PORT": "5"}, "rank must be 0 to 3, got 4"),
+        ({"RANK": "0", "WORLD_SIZE": "2"}, "start with torchrun"),
+        ({"RANK": "x", "WORLD_SIZE": "2"}, "RANK must be a whole number, got 'x'"),
+    ],
+)
+def test_contradicting_variables_are_refused(variables: dict[str, str], message: str) -> None:
+    with pytest.raises(TrainingError, match=message):
+        find_place(variables)
+
+
+def test_unknown_and_absent_devices_are_refused() -> None:
+    with pytest.raises(TrainingError, match="device must be auto, cpu or cuda, got 'tpu'"):
+        pick_device("tpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(TrainingError, match="sees no CUDA device; use --device cpu"):
+            pick_device("cuda")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return tiny_store(tmp_path_factory.mktemp("store"))
+
+
+def _torchrun(store: Store, out: Path, recipe: Recipe, *more: str) -> str:
+    """Train in two gloo processes; returns what they said."""
+    path = out.with_suffix(".yaml")
+    path.write_text(recipe.to_yaml())
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = ["-m", "smile_synth", "pretrain", str(path), "--data", str(store.path), "--out", str(out)]
+    done = subprocess.run(
+        [*launcher, *command, "--device", "cpu", *more],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def _losses(out: Path) -> list[float]:
+    return [row["loss"] for row in timeless_rows(out)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"mask": {"masks_per_clip": 2}, "runtime": {"micro_batch": 1}},
+        {"runtime": {"sharding": "shard"}, "ema_decay": 0.9},
+    ],
+    ids=["replicate", "shard"],
+)
+def test_two_processes_give_the_curve_of_one(store: Store, tmp_path: Path, changes: dict[str, Any]) -> None:
+    recipe = tiny_recipe(max_steps=5, optimizer={"clip_grad_norm": 0.1}, **changes)
+    run_tiny(store, tmp_path / "one", recipe)
+    said = _torchrun(store, tmp_path / "two", recipe)
+    assert said.count("5 of 5 updates") == 1, "one process talks"
+    np.testing.assert_allclose(_losses(tmp_path / "two"), _losses(tmp_path / "one"), atol=1e-5)
+    one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sharding", ["replicate", "shard"])
+def test_run_goes_on_with_another_number_of_processes(store: Store, tmp_path: Path, sharding: str) -> None:
+    recipe = tiny_recipe(max_steps=5, runtime={"sharding": sharding})
+    run_tiny(store, tmp_path / "one", recipe)
+    said = _torchrun(store, tmp_path / "parts", recipe, "--max-hours", "0")
+    assert "1 of 5 updates" in said
+    run_tiny(store, tmp_path / "parts", recipe, resume=True, max_hours=0)
+    assert "5 of 5 updates" in _torchrun(store, tmp_path / "parts", recipe, "--resume")
+    np.testing.assert_allclose(_losses(tmp_path / "parts"), _losses(tmp_path / "one"), atol=1e-5)
+
+
+@pytest.mark.slow
+def test_signal_to_one_task_of_a_slurm_step_stops_all_of_them(store: Store, tmp_path: Path) -> None:
+    recipe, out = tmp_path / "long.yaml", tmp_path / "run"
+    recipe.write_text(tiny_recipe(max_steps=100_000).to_yaml())
+    command = [sys.executable, "-m", "smile_synth", "pretrain", str(recipe), "--data", str(store.path)]
+    tasks = []
+    for rank in (0, 1):
+        variables = {
+            "SLURM_STEP_ID": "0",
+            "SLURM_PROCID": str(rank),
+            "SLURM_LOCALID": str(rank),
+            "SLURM_STEP_NUM_TASKS": "2",
+            "SLURM_JOB_ID": str(os.getpid()),
+            "SLURM_STEP_NODELIST": "localhost",
+            "OMP_NUM_THREADS": "1",
+        }
+        tasks.append(
+            subprocess.Popen(
+                [*command, "--out", str(out), "--device", "cpu"],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                env={**os.environ, **variables},
+            )
+        )
+    wait_for_rows(out, 3)
+    tasks[1].send_signal(signal.SIGUSR1)
+    said = [task.communicate(timeout=120)[0] for task in tasks]
+    assert [task.returncode for task in tasks] == [0, 0], said
+    assert "another process was asked to stop" in said[0]
+    assert "resume with:" in said[0]
+    assert read_checkpoint(out / "checkpoints" / "latest.pt")["step"] >= 3
