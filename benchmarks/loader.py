@@ -119,7 +119,7 @@ def zarr_python_reads(store: Store) -> Callable[[], int]:
 
 
 class ZarrClips(torch.utils.data.Dataset[torch.Tensor]):
-    """The data set that one would write for a DataLoader."""
+    """The dataset that one would write for a DataLoader."""
 
     def __init__(self, path: Path, num_clips: int) -> None:
         self.path, self.num_clips = path, num_clips

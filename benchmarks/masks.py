@@ -1,7 +1,7 @@
 """Masks a second in a batch of 256: ours against the numpy sampler that one would write first.
 
 Both draw the published setting: 8x14x14 tokens, ratio 0.8, two objects a clip, a tenth of their tokens visible. The
-numpy sampler works on a clip at a time, as a data set's worker does; for scale, the published SMILE code (CVPR 2025)
+numpy sampler works on a clip at a time, as a dataset's worker does; for scale, the published SMILE code (CVPR 2025)
 was measured at 1,775 masks/s on one core of the machine that this was written on. Tensor operations are what other
 devices run; on CUDA they are timed too.
 

@@ -180,7 +180,7 @@ def measure_compositors(jobs: Sequence[Job]) -> None:
 
 
 def measure_sampling(num_clips: int) -> None:
-    """Print how long drawing the scenes of a data set takes, against rendering the same scenes."""
+    """Print how long drawing the scenes of a dataset takes, against rendering the same scenes."""
     params = DatasetParams(clips=1_000_000, generator="cutouts", params={"num_objects": (2, 2)})
     dataset = Dataset(params, seed=0, folder=Path.cwd())
     for clip in range(1500):  # every built-in image is cut out and cached on first use

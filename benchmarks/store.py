@@ -38,7 +38,7 @@ SHARD = 32
 
 
 def published_dataset(clips: int) -> Dataset:
-    """Return the data set of ``clips`` clips, in small shards."""
+    """Return the dataset of ``clips`` clips, in small shards."""
     return Dataset.of(published_recipe(clips, clips_per_shard=SHARD))
 
 
@@ -106,7 +106,7 @@ def measure_path(num_clips: int) -> None:
 
 
 def layout_of(dataset: Dataset) -> Layout:
-    """Return the layout of a data set's store."""
+    """Return the layout of a dataset's store."""
     store = dataset.params.store
     return build_layout(
         dataset.canvas,

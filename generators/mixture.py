@@ -37,7 +37,7 @@ class MixtureParams(StrictParams):
 
 
 class Mixture(Generator[MixtureParams]):
-    """Clips of several generators in one data set, each clip from one of them, drawn by weight."""
+    """Clips of several generators in one dataset, each clip from one of them, drawn by weight."""
 
     Params = MixtureParams
 

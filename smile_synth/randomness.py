@@ -24,5 +24,5 @@ def stream(seed: int, purpose: str, *counters: int) -> np.random.Generator:
 
 
 def clip_rng(seed: int, clip: int) -> np.random.Generator:
-    """Return the stream from which clip ``clip`` of the data set with ``seed`` is sampled."""
+    """Return the stream from which clip ``clip`` of the dataset with ``seed`` is sampled."""
     return stream(seed, "clip", clip)

@@ -17,7 +17,7 @@ NO_ASSET = -1
 
 @dataclass(frozen=True, eq=False)
 class Canvas:
-    """Size of every clip of a data set.
+    """Size of every clip of a dataset.
 
     Args:
         height, width: pixels, at least 1.
@@ -44,7 +44,7 @@ class Layer:
         pose_T6: float32 (T, 6); row (a, b, c, d, e, f) takes the texture point (x, y) to the canvas point
             (a x + b y + c, d x + e y + f). Points are pixel edges: the texture covers [0, w] x [0, h].
         opacity_T: float32 (T,), 0 to 1, multiplies the texture's alpha.
-        object_id: row of the data set's asset table, or ``NO_ASSET``.
+        object_id: row of the dataset's asset table, or ``NO_ASSET``.
         class_name: what the object is, for people and probes.
     """
 
@@ -83,7 +83,7 @@ class Scene:
         camera_T33: None for a camera that stands still, or float32 (T, 3, 3): homographies that take background
             points to canvas points. Beyond its borders the background is mirrored.
         layers: in painter's order, the first one drawn first.
-        background_id: row of the data set's asset table, or ``NO_ASSET``.
+        background_id: row of the dataset's asset table, or ``NO_ASSET``.
         labels: what the generator says of the clip, by the names that it declares (see ``LabelSpec``).
         generator: name of the family that made the scene; empty means the generator that was asked.
     """

@@ -1,4 +1,4 @@
-"""A data set so small that a test can render hundreds of stores of it."""
+"""A dataset so small that a test can render hundreds of stores of it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from smile_synth.scene import Canvas, Layer, Scene
 
 
 class TinyParams(StrictParams):
-    """What can go wrong in a tiny data set, and where."""
+    """What can go wrong in a tiny dataset, and where."""
 
     fails_at: int = -1
     hangs_at: int = -1
@@ -72,11 +72,11 @@ class TinyAssets(Assets):
 
 
 class TinyDataset(Dataset):
-    """A data set of ``TinyGenerator``, with no images to read.
+    """A dataset of ``TinyGenerator``, with no images to read.
 
     Args:
         clips, shard, size, frames: how many, how many a shard, and how large.
-        seed: of the data set.
+        seed: of the dataset.
         params: of the generator.
     """
 
@@ -121,7 +121,7 @@ class TinyDataset(Dataset):
         return super().sample(clip)
 
     def recipe(self) -> dict[str, Any]:
-        """Return what a recipe of this data set would say."""
+        """Return what a recipe of this dataset would say."""
         return {"name": "tiny", "seed": self.seed, "dataset": self.params.model_dump(mode="json")}
 
 

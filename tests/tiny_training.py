@@ -70,7 +70,7 @@ def timeless_rows(out: Path) -> list[Row]:
 
 
 def assert_same_bits(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
-    """Assert that two sets of weights are equal to the bit."""
+    """Assert that two sets of weights are bit for bit equal."""
     assert one.keys() == other.keys()
     for name, value in one.items():
         assert torch.equal(value, other[name]), name

@@ -1,4 +1,4 @@
-"""Backgrounds and objects of a data set, and the table that describes them."""
+"""Backgrounds and objects of a dataset, and the table that describes them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MOST_DECODED_CHECKS = 5000
 
 
 class Assets:
-    """Backgrounds and objects of a data set, and the table that describes them.
+    """Backgrounds and objects of a dataset, and the table that describes them.
 
     Ids are places in the table: backgrounds first, objects after them. Building lists names only; images are read
     when they are drawn, and kept decoded in bounded memory.

@@ -15,7 +15,7 @@ Kind = Literal["background", "object"]
 
 @dataclass(frozen=True)
 class AssetRow:
-    """One row of a data set's asset table; its place in the table is the asset's id.
+    """One row of a dataset's asset table; its place in the table is the asset's id.
 
     Args:
         kind: ``background`` or ``object``.

@@ -1,4 +1,4 @@
-"""``smile-synth card``: a data-set card for people and one for machines."""
+"""``smile-synth card``: a dataset card for people and one for machines."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def card(
     report: Annotated[
         Path | None, typer.Option("--report", help="JSON of a report, whose figures and warnings go on the card.")
     ] = None,
-    name: Annotated[str, typer.Option(help="Name of the data set.  [default: the store's]")] = "",
+    name: Annotated[str, typer.Option(help="Name of the dataset.  [default: the store's]")] = "",
     creator: Annotated[str, typer.Option(help="Who made it.")] = "",
     url: Annotated[str, typer.Option(help="Where it is, or will be, published.")] = "",
     licence: Annotated[str, typer.Option(help="Licence of the whole.  [default: that of the assets]")] = "",
 ) -> None:
-    """Write a data-set card: Markdown for the Hugging Face Hub, and Croissant JSON-LD.
+    """Write a dataset card: Markdown for the Hugging Face Hub, and Croissant JSON-LD.
 
     \b
     Examples:

@@ -34,7 +34,7 @@ def demo(
     steps = [
         ("render clips", ["render", recipe, "--out", str(store)]),
         ("draw a contact sheet", ["preview", str(store), "--out", str(sheet), "--boxes"]),
-        ("describe the data set", ["report", str(store), "--out", str(page)]),
+        ("describe the dataset", ["report", str(store), "--out", str(page)]),
         ("pretrain a student", ["pretrain", recipe, "--data", str(store), "--out", str(run), "--resume"]),
         ("probe what it learned", ["probe", str(run), "--recipe", recipe]),
     ]

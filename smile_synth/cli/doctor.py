@@ -39,7 +39,7 @@ OPTIONAL = {
     "av": ("reading videos, writing MP4", "pip install 'smile-synth[video]'"),
     "ray": ("render --engine ray", "pip install 'smile-synth[ray]'"),
     "transformers": ("checking Hugging Face exports", "pip install 'smile-synth[huggingface]'"),
-    "mlcroissant": ("checking data-set cards", "pip install 'smile-synth[croissant]'"),
+    "mlcroissant": ("checking dataset cards", "pip install 'smile-synth[croissant]'"),
 }
 MIN_FREE_GB = 5
 

@@ -29,7 +29,7 @@ def pretrain(
 ) -> None:
     """Train a student on rendered clips.
 
-    SIGTERM, SIGUSR1 or Ctrl-C write a checkpoint and exit; --resume goes on from it, to the bit on CPU.
+    SIGTERM, SIGUSR1 or Ctrl-C write a checkpoint and exit; --resume goes on from it, bit for bit on CPU.
     Several processes train together under torchrun, or as a Slurm step (srun).
 
     \b

@@ -51,7 +51,7 @@ def report(
     ] = None,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of the figures, and exit.")] = False,
 ) -> None:
-    """Measure a data set and show it: motion, appearance, masks, assets, and what is wrong with it.
+    """Measure a dataset and show it: motion, appearance, masks, assets, and what is wrong with it.
 
     Writes one HTML page that needs no network, and the same figures as JSON beside it.
 

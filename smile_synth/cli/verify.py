@@ -1,4 +1,4 @@
-"""``smile-synth verify``: is every byte of a store what it was, and can it be mended."""
+"""``smile-synth verify``: is every byte of a store what it was, and can it be repaired."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def verify(
 ) -> None:
     """Check every byte of a store, that it decodes, and that its arrays fit together.
 
-    Exit code 1 means that something is wrong and was not mended.
+    Exit code 1 means that something is wrong and was not repaired.
 
     \b
     Examples:
@@ -51,7 +51,7 @@ def verify(
         _note_difference(opened, dataset)
         before = len(findings)
         findings = repair_store(opened, dataset, findings)
-        typer.echo(f"{before - len(findings)} of {before} findings were mended.")
+        typer.echo(f"{before - len(findings)} of {before} findings were repaired.")
         opened = Store.open(store)
     if rerender and dataset is not None:
         _note_difference(opened, dataset)
@@ -81,6 +81,6 @@ def _conclude(store: Store, findings: list[Finding], repair: bool) -> None:
     if not findings:
         typer.echo(f"{store.path} is sound: {store.num_clips} clips, digest {store.digest[:16]}.")
         return
-    advice = "render the store again" if repair else f"mend it with: smile-synth verify {store.path} --repair"
+    advice = "render the store again" if repair else f"repair it with: smile-synth verify {store.path} --repair"
     typer.echo(f"{store.path} has {len(findings)} damaged places; {advice}", err=True)
     raise typer.Exit(EXIT_DAMAGED)

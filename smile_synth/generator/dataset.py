@@ -1,4 +1,4 @@
-"""A data set before it is rendered: every clip's scene, made on its own from (recipe, seed, clip)."""
+"""A dataset before it is rendered: every clip's scene, made on its own from (recipe, seed, clip)."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from smile_synth.scene import NO_ASSET, Scene
 
 
 class Dataset:
-    """The scenes of a data set, each a pure function of (recipe, seed, clip).
+    """The scenes of a dataset, each a pure function of (recipe, seed, clip).
 
     Args:
         params: what to render.
-        seed: seed of the data set, 0 or more.
+        seed: seed of the dataset, 0 or more.
         folder: what relative paths in ``params`` start from, usually the recipe's folder.
         typed: the recipe as it stands on the command line, for the command that repeats a clip.
 

@@ -1,4 +1,4 @@
-"""Labels of several generators in one data set: one table of names, undefined where a generator has none."""
+"""Labels of several generators in one dataset: one table of names, undefined where a generator has none."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ _GENERATOR = Template('''\
     smile-synth preview $name.py -o $name.png             look at it
     smile-synth generators check $name.py                 does it keep the contract?
     pytest test_$name.py                                  the same, as tests
-    smile-synth render $name.yaml --out $name.zarr        render a data set
+    smile-synth render $name.yaml --out $name.zarr        render a dataset
 
 It works as it stands: coloured discs that move over photographs. Change whatever you like.
 """

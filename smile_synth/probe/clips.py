@@ -104,7 +104,7 @@ def part_seed(seed: int, part: Part) -> int:
 
 
 def dataset_of(params: ProbeParams, source: str, part: Part, canvas: CanvasParams, recipe_folder: Path) -> Dataset:
-    """Return the data set of one part of a source.
+    """Return the dataset of one part of a source.
 
     Args:
         params: names sources, seed and numbers of clips.
@@ -126,11 +126,11 @@ def dataset_of(params: ProbeParams, source: str, part: Part, canvas: CanvasParam
 
 
 def cached_store(dataset: Dataset, name: str, folder: Path, *, workers: int) -> Store:
-    """Return the store of a data set, rendered on first use; an unfinished one is gone on with.
+    """Return the store of a dataset, rendered on first use; an unfinished one is gone on with.
 
     Args:
         dataset: what to render.
-        name: how its folder begins; the digest of the data set follows.
+        name: how its folder begins; the digest of the dataset follows.
         folder: where such stores lie.
         workers: processes that render.
     """

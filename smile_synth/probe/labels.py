@@ -28,7 +28,7 @@ class LabelledClips(Protocol):
 
     @property
     def seed(self) -> int:
-        """Seed of the data set."""
+        """Seed of the dataset."""
 
     @property
     def label_specs(self) -> Any:

@@ -44,7 +44,7 @@ class Recipe(StrictParams):
     def resolved(self) -> dict[str, Any]:
         """Return the recipe with every default filled in, as plain values that JSON and YAML can hold.
 
-        The folder that paths start from is left out: it belongs to a machine, not to a data set or a training.
+        The folder that paths start from is left out: it belongs to a machine, not to a dataset or a training.
         """
         return self.model_dump(mode="json", exclude={"paths_from"})
 

@@ -1,1 +1,1 @@
-"""What a data set holds, measured: statistics as JSON, and one page for people."""
+"""What a dataset holds, measured: statistics as JSON, and one page for people."""

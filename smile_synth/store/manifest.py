@@ -24,7 +24,7 @@ PACKAGES = ("numpy", "numba", "opencv-python", "pillow", "zstandard")
 
 
 def describe(dataset: Dataset, recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the account of a data set that goes into its store.
+    """Return the account of a dataset that goes into its store.
 
     Args:
         dataset: what is rendered.

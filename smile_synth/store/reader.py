@@ -62,7 +62,7 @@ class ArrayReader:
             self.decode(self._shard(shard), slot, out)
         except DamagedStoreError as error:
             raise DamagedStoreError(
-                f"{self._place(shard, clip)}: {error}; mend it with: smile-synth verify {self._store} --repair"
+                f"{self._place(shard, clip)}: {error}; repair it with: smile-synth verify {self._store} --repair"
             ) from None
         except OSError as error:
             # Not the store's fault, and not to be skipped: too many open files, no permission, a lost mount.
@@ -169,7 +169,7 @@ class Store:
 
     @property
     def seed(self) -> int:
-        """Seed of the data set."""
+        """Seed of the dataset."""
         return int(self.attributes["seed"])
 
     @property
@@ -248,7 +248,7 @@ class Store:
             except DamagedStoreError as error:
                 raise DamagedStoreError(
                     f"store {self.path}, array {spec.name}, shard {shard}: {error}; "
-                    f"mend it with: smile-synth verify {self.path} --repair"
+                    f"repair it with: smile-synth verify {self.path} --repair"
                 ) from None
         return column
 

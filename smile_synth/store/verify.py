@@ -1,4 +1,4 @@
-"""Checking every byte of a store, rendering clips again to compare, and mending what is damaged."""
+"""Checking every byte of a store, rendering clips again to compare, and repairing what is damaged."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def file_crc(path: Path) -> str:
 
 
 def dataset_of(store: Store, folder: Path) -> Dataset:
-    """Return the data set that a store was rendered from.
+    """Return the dataset that a store was rendered from.
 
     Args:
         store: whose recipe and seed to take.
@@ -205,7 +205,7 @@ def repair_store(store: Store, dataset: Dataset, findings: Sequence[Finding]) ->
         findings: from ``verify_store``.
 
     Returns:
-        What could not be mended.
+        What could not be repaired.
 
     Raises:
         StoreError: another process holds the store, or it cannot be written.

@@ -1,4 +1,4 @@
-"""Rendering a data set into a store, resuming what was begun, and sealing it."""
+"""Rendering a dataset into a store, resuming what was begun, and sealing it."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def render_store(
     workers: int = 0,
     label: str = "render",
 ) -> Store:
-    """Render a data set into a store, or go on with what was begun there, and seal it.
+    """Render a dataset into a store, or go on with what was begun there, and seal it.
 
     Args:
         dataset: what to render.

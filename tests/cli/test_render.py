@@ -114,8 +114,8 @@ def test_verify_finds_and_mends(recipe: Path, tmp_path: Path) -> None:
     assert damaged.exit_code == 1
     assert "DAMAGED array frames, shard 1, clip 4: the chunk fails its checksum" in damaged.output
     assert f"smile-synth verify {out} --repair" in damaged.output
-    mended = run("verify", out, "--repair")
-    assert mended.exit_code == 0, mended.output
+    repaired = run("verify", out, "--repair")
+    assert repaired.exit_code == 0, repaired.output
     assert tree(out) == before
 
 

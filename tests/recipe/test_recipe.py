@@ -115,7 +115,7 @@ def test_a_copy_elsewhere_keeps_what_paths_start_from(tmp_path: Path) -> None:
     recipe = load_recipe(write(tmp_path / "mine", "r.yaml", "dataset: {clips: 3}"))
     copy = load_recipe(write(tmp_path / "run", "recipe.yaml", recipe.to_yaml(with_folder=True)))
     assert copy.folder == (tmp_path / "mine").resolve()
-    assert copy.resolved() == recipe.resolved(), "the folder belongs to the machine, not to the data set"
+    assert copy.resolved() == recipe.resolved(), "the folder belongs to the machine, not to the dataset"
 
 
 def test_a_failing_clip_is_repeated_by_the_recipe_as_it_was_typed() -> None:

@@ -107,4 +107,4 @@ def test_report_of_another_store_is_refused(store, tmp_path):
 
 def test_names_are_made_plain():
     assert plain_name("My clips (2)/x") == "My-clips-2-x"
-    assert plain_name("…") == "data-set"
+    assert plain_name("…") == "dataset"

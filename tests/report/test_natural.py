@@ -1,4 +1,4 @@
-"""Natural videos and images are measured like the data set, and unreadable ones are named."""
+"""Natural videos and images are measured like the dataset, and unreadable ones are named."""
 
 from __future__ import annotations
 

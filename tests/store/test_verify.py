@@ -1,4 +1,4 @@
-"""Verifying, rendering again and mending stores."""
+"""Verifying, rendering again and repairing stores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The card of a data set: Markdown for people, with the front matter that the Hugging Face Hub reads."""
+"""The card of a dataset: Markdown for people, with the front matter that the Hugging Face Hub reads."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class CardParams:
     """What a card says that the store does not know.
 
     Args:
-        name: of the data set; empty for the store's.
+        name: of the dataset; empty for the store's.
         creator: who made it; may be empty.
         url: where it is published; may be empty.
         licence: identifier for the whole; empty to follow from the assets.
@@ -40,12 +40,12 @@ class CardParams:
 
 
 def card_name(store: Store, params: CardParams) -> str:
-    """Return what the card calls the data set."""
+    """Return what the card calls the dataset."""
     return plain_name(params.name or store.path.resolve().stem)
 
 
 def describe(store: Store) -> str:
-    """Return the data set in two sentences."""
+    """Return the dataset in two sentences."""
     canvas = store.canvas
     return (
         f"{store.num_clips} synthetic clips of {canvas.num_frames} frames of {canvas.height} x {canvas.width} pixels, "

@@ -59,9 +59,9 @@ def croissant(store: Store, *, name: str, description: str, url: str, creator: s
 
     Args:
         store: finished.
-        name: of the data set.
+        name: of the dataset.
         description: a sentence or more.
-        url: where the data set is published; empty where it is not.
+        url: where the dataset is published; empty where it is not.
         creator: who made it; empty where that is not said.
 
     Returns:
@@ -179,4 +179,4 @@ def _table(name: str, description: str, texts: dict[str, str], rows: list[dict[s
 
 def plain_name(name: str) -> str:
     """Return a name of letters, digits, dots, hyphens and underscores only, as Croissant and the Hub want it."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "data-set"
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "dataset"

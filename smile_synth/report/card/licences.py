@@ -1,4 +1,4 @@
-"""The licences of a store's assets, and what they make of the data set's own."""
+"""The licences of a store's assets, and what they make of the dataset's own."""
 
 from __future__ import annotations
 

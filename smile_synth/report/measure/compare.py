@@ -1,4 +1,4 @@
-"""Several data sets side by side, the largest differences first."""
+"""Several datasets side by side, the largest differences first."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ SCHEMA_VERSION = 1
 
 
 class ComparedQuantity(Part):
-    """The distribution of one number in every data set."""
+    """The distribution of one number in every dataset."""
 
-    difference: float = Field(description="largest Kolmogorov-Smirnov distance between two data sets, 0 to 1")
-    distributions: list[Quantity | None] = Field(description="one for each data set, null where it has none")
+    difference: float = Field(description="largest Kolmogorov-Smirnov distance between two datasets, 0 to 1")
+    distributions: list[Quantity | None] = Field(description="one for each dataset, null where it has none")
 
 
 class ComparedFigure(Part):
-    """One number for every data set."""
+    """One number for every dataset."""
 
     name: str = Field(description="key, stable between versions")
     title: str = Field(description="what people call it")
     unit: str = Field(description="unit of the values")
-    values: list[float | None] = Field(description="one for each data set, null where it is not defined")
+    values: list[float | None] = Field(description="one for each dataset, null where it is not defined")
 
 
 class Comparison(Part):
-    """Several data sets side by side."""
+    """Several datasets side by side."""
 
     schema_version: int = Field(SCHEMA_VERSION, description="version of this layout")
-    names: list[str] = Field(description="names of the data sets")
+    names: list[str] = Field(description="names of the datasets")
     quantities: list[ComparedQuantity] = Field(description="distributions, the most different first")
     figures: list[ComparedFigure] = Field(description="single figures, the largest relative difference first")
     frechet_distances: list[list[float | None]] | None = Field(
-        description="between every two data sets in the same features; null where their features differ"
+        description="between every two datasets in the same features; null where their features differ"
     )
-    verdicts: list[list[str]] = Field(description="codes of the warnings of each data set")
-    reports: list[Report] = Field(description="the whole report of each data set")
+    verdicts: list[list[str]] = Field(description="codes of the warnings of each dataset")
+    reports: list[Report] = Field(description="the whole report of each dataset")
 
 
 def compare_stores(surveyed: Sequence[Surveyed]) -> Comparison:
-    """Return what is the same and what differs between data sets.
+    """Return what is the same and what differs between datasets.
 
     Args:
         surveyed: two or more.
@@ -76,7 +76,7 @@ def relative_difference(values: Sequence[float | None]) -> float:
     """Return the span of the values over the largest of them, 0 where nothing differs.
 
     Args:
-        values: one for each data set; undefined ones are left out.
+        values: one for each dataset; undefined ones are left out.
     """
     known = [value for value in values if value is not None]
     largest = max((abs(value) for value in known), default=0.0)
@@ -93,7 +93,7 @@ def _share_up_to(
 
 
 def _names(reports: Sequence[Report]) -> list[str]:
-    """Return a different name for every data set, numbered where folders are called the same."""
+    """Return a different name for every dataset, numbered where folders are called the same."""
     names = [report.overview.name for report in reports]
     return [
         name if names.count(name) == 1 else f"{name} ({names[: i + 1].count(name)})" for i, name in enumerate(names)
@@ -139,7 +139,7 @@ def _figures(reports: Sequence[Report]) -> Iterator[ComparedFigure]:
 
 
 def _common_model(reports: Sequence[Report]) -> str | None:
-    """Return the feature model of all data sets, None where figures in features cannot be compared."""
+    """Return the feature model of all datasets, None where figures in features cannot be compared."""
     seen = {
         (report.features.model, report.overview.height, report.overview.width) if report.features else None
         for report in reports

@@ -101,7 +101,7 @@ class Finding(Part):
 
 
 class Overview(Part):
-    """What the data set is."""
+    """What the dataset is."""
 
     name: str = Field(description="name of the store")
     clips: int = Field(description="clips in the store")
@@ -112,7 +112,7 @@ class Overview(Part):
     width: int = Field(description="columns of a frame, in pixels")
     max_objects: int = Field(description="object slots of a clip")
     bytes_on_disk: int = Field(description="size of the store in bytes, all files")
-    seed: int = Field(description="seed of the data set")
+    seed: int = Field(description="seed of the dataset")
     generators: list[str] = Field(description="families that its clips can come from")
     digest: str = Field(description="SHA-256 that stands for every byte of the store")
     versions: dict[str, str] = Field(description="what wrote the store")
@@ -161,7 +161,7 @@ class Features(Part):
 
 
 class Natural(Part):
-    """The natural videos or images that the data set was put beside."""
+    """The natural videos or images that the dataset was put beside."""
 
     folder: str = Field(description="name of the folder")
     videos: int = Field(description="video files that were read")
@@ -169,9 +169,9 @@ class Natural(Part):
     clips: int = Field(description="clips taken from the videos")
     stride: int = Field(description="frames of the file from one frame of a clip to the next")
     skipped: list[str] = Field(description="files that could not be read, with the reason")
-    quantities: list[Quantity] = Field(description="the same distributions of pixels as the data set's")
-    spectrum: Curve | None = Field(description="the same spectrum as the data set's")
-    amplitude_exponent: float | None = Field(description="as the data set's")
+    quantities: list[Quantity] = Field(description="the same distributions of pixels as the dataset's")
+    spectrum: Curve | None = Field(description="the same spectrum as the dataset's")
+    amplitude_exponent: float | None = Field(description="as the dataset's")
     diversity_logdet: float | None = Field(description="in the same features")
     feature_frames: int = Field(description="feature vectors behind the two figures")
 
@@ -191,7 +191,7 @@ class Masks(Part):
 
 
 class Training(Part):
-    """What a recipe would do with the data set."""
+    """What a recipe would do with the dataset."""
 
     recipe: str = Field(description="name of the recipe")
     epochs: float = Field(description="how often the student would see each clip")
@@ -254,7 +254,7 @@ class Report(Part):
     label_quantities: list[Quantity] = Field(description="number labels")
     appearance: Appearance
     features: Features | None = Field(description="null where no feature model was asked for")
-    training: Training | None = Field(description="null where no recipe says how to train on the data set")
+    training: Training | None = Field(description="null where no recipe says how to train on the dataset")
     assets: list[AssetKind]
     natural: Natural | None = Field(description="null without --natural")
 

@@ -1,4 +1,4 @@
-"""Natural videos and images to put a data set beside."""
+"""Natural videos and images to put a dataset beside."""
 
 from __future__ import annotations
 
@@ -84,11 +84,11 @@ def find_natural(folder: Path, *, seed: int) -> NaturalFiles:
 
 
 def measure_natural(files: NaturalFiles, canvas: Canvas, model: FeatureModel | None, *, stride: int) -> NaturalSample:
-    """Measure natural files with what the data set is measured with.
+    """Measure natural files with what the dataset is measured with.
 
     Args:
         files: from ``find_natural``.
-        canvas: size of the data set's clips; frames are scaled to cover it, and its middle is cut out.
+        canvas: size of the dataset's clips; frames are scaled to cover it, and its middle is cut out.
         model: sees frames; None for no features.
         stride: frames of a video from one frame of a clip to the next.
 

@@ -1,4 +1,4 @@
-"""What a recipe would do with a data set: how often it shows a clip, and what its masks hide."""
+"""What a recipe would do with a dataset: how often it shows a clip, and what its masks hide."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The comparison of data sets as one HTML page."""
+"""The comparison of datasets as one HTML page."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def write_comparison(comparison: Comparison, stores: Sequence[Store], files: Rep
 
     Args:
         comparison: what differs.
-        stores: the data sets, in the comparison's order.
+        stores: the datasets, in the comparison's order.
         files: where to.
 
     Raises:
@@ -79,7 +79,7 @@ def _sections(comparison: Comparison) -> Iterator[Section]:
         tables.append(
             (f"Fréchet distances in {model}; smaller is nearer, few frames make them larger", ["", *names], distances)
         )
-    intro = "One number for each data set, the largest relative differences first. A dash: none, or too few frames."
+    intro = "One number for each dataset, the largest relative differences first. A dash: none, or too few frames."
     yield Section("figures", "Figures", intro, tables=tables)
     plates = [_plate(names, compared) for compared in comparison.quantities]
     intro = (
@@ -87,7 +87,7 @@ def _sections(comparison: Comparison) -> Iterator[Section]:
         "functions, 0 where they are the same and 1 where they do not overlap."
     )
     if len(names) > MAX_SERIES:
-        intro += f" Plots show the first {MAX_SERIES} data sets; the JSON has all."
+        intro += f" Plots show the first {MAX_SERIES} datasets; the JSON has all."
     yield Section("distributions", "Distributions", intro, plates)
 
 

@@ -332,7 +332,7 @@ def _assets(report: Report) -> Section:
 def _quantity_plate(quantity: Quantity, natural: Natural | None = None, note: str = "") -> Plate:
     beside: Sequence[Quantity] = natural.quantities if natural is not None else ()
     other = next((q for q in beside if q.name == quantity.name and q.quantiles), None)
-    series = [("this data set", quantity)]
+    series = [("this dataset", quantity)]
     caption = f"{quantity_sentence(quantity)} {note}".rstrip()
     if other is not None and natural is not None and other.median is not None:
         series.append((natural.folder, other))

@@ -24,7 +24,7 @@ from smile_synth.store.workspace import Workspace
 
 SECONDS_BETWEEN_LOOKS = 0.2
 NO_CLIP = -1
-# The data set itself ends a clip that hangs in Python; what hangs in compiled code is left this much longer.
+# The dataset itself ends a clip that hangs in Python; what hangs in compiled code is left this much longer.
 GRACE_S = 30.0
 # One shard a process is the parallelism; threads inside would only fight over the same cores.
 SINGLE_THREADED = dict.fromkeys(
@@ -111,7 +111,7 @@ def _running(dataset: Dataset, layout: Layout, workspace: Workspace, num_workers
     # Spawned, never forked: threads of TensorStore, numba and torch do not survive a fork.
     context = multiprocessing.get_context("spawn")
     workers: list[Worker] = []
-    # Packed by hand, so that a data set that cannot be rebuilt is an error we send back, not a dead process.
+    # Packed by hand, so that a dataset that cannot be rebuilt is an error we send back, not a dead process.
     packed = pickle.dumps(dataset)
     try:
         with _environment(SINGLE_THREADED):
