@@ -8,14 +8,16 @@ from functools import cached_property
 from pathlib import Path
 
 from smile_synth.assets.backgrounds import Backgrounds
+from smile_synth.assets.crops import crops
 from smile_synth.assets.cutting import cut_outs, drawings
+from smile_synth.assets.digits import digits
 from smile_synth.assets.folders import ImageFile, list_backgrounds, list_objects
 from smile_synth.assets.objects import Objects
 from smile_synth.assets.photographs import PHOTOGRAPHS
 from smile_synth.assets.split import part_of
 from smile_synth.assets.table import Asset, AssetRow, Kind
 from smile_synth.progress import track
-from smile_synth.recipe.assets import BUILTIN, AssetsParams
+from smile_synth.recipe.assets import BUILTIN, CROPS, DIGITS, AssetsParams
 
 # Up to this many images are decoded before anything is rendered, so that a damaged one is found at once; of larger
 # folders only the headers are read.
@@ -79,6 +81,8 @@ def _checked_row(kind: Kind, asset: Asset, *, decode: bool) -> AssetRow:
 def _backgrounds(params: AssetsParams, folder: Path) -> Sequence[Asset]:
     if params.backgrounds == BUILTIN:
         return part_of(PHOTOGRAPHS, params.split, "backgrounds")
+    if params.backgrounds == CROPS:
+        return crops(params.split)
     return part_of(list_backgrounds(_place(params.backgrounds, folder), params.licence), params.split, "backgrounds")
 
 
@@ -87,6 +91,8 @@ def _objects(params: AssetsParams, folder: Path) -> Sequence[Asset]:
         # Cut from the photographs of the same part, so that held-out objects show held-out photographs.
         photographs = part_of(PHOTOGRAPHS, params.split, "backgrounds")
         return (*cut_outs(photographs), *part_of(drawings(), params.split, "objects"))
+    if params.objects == DIGITS:
+        return part_of(digits(), params.split, "objects")
     return part_of(list_objects(_place(params.objects, folder), params.licence), params.split, "objects")
 
 

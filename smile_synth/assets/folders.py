@@ -12,6 +12,8 @@ from smile_synth.assets.images import OBJECT_SUFFIXES, SUFFIXES, check_header, r
 from smile_synth.assets.table import Asset, Image, Kind
 from smile_synth.errors import AssetError
 
+_BUILTIN = {"assets.backgrounds": "'builtin' or 'crops'", "assets.objects": "'builtin' or 'digits'"}
+
 
 @dataclass(frozen=True)
 class ImageFile(Asset):
@@ -67,7 +69,7 @@ def list_objects(folder: Path, licence: str) -> tuple[ImageFile, ...]:
 
 def _names(folder: Path, suffixes: Collection[str], key: str) -> list[str]:
     if not folder.exists():
-        raise AssetError(f"{key}: the folder {folder} does not exist; name an existing folder, or 'builtin'")
+        raise AssetError(f"{key}: the folder {folder} does not exist; name an existing folder, or {_BUILTIN[key]}")
     if not folder.is_dir():
         raise AssetError(f"{key}: {folder} is a file; name the folder that holds the images")
     names = sorted(_walk(folder, suffixes))

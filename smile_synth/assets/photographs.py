@@ -79,7 +79,7 @@ def _photograph(wheel: tuple[str, str], file: str, licence: str, source: str, cl
 
 # Licences and authors as the packages themselves state them (scikit-image: docstrings of skimage.data;
 # scikit-learn: README.txt beside the images). Images in the wheels whose licence nobody states (motorcycle,
-# moon, page) stay out.
+# moon, page) stay out of both lists.
 PHOTOGRAPHS: tuple[Photograph, ...] = (
     _photograph(SCIKIT_IMAGE, "astronaut.png", PUBLIC_DOMAIN, "NASA, in scikit-image"),
     _photograph(SCIKIT_IMAGE, "chelsea.png", CC0, "Stefan van der Walt, in scikit-image"),
@@ -95,4 +95,10 @@ PHOTOGRAPHS: tuple[Photograph, ...] = (
     _photograph(SCIKIT_LEARN, "china.jpg", CC_BY, "danielbuechele, in scikit-learn"),
     _photograph(SCIKIT_LEARN, "flower.jpg", CC_BY, "vultilion, in scikit-learn"),
     _photograph(MATPLOTLIB, "grace_hopper.jpg", PUBLIC_DOMAIN, "US Navy, in matplotlib"),
+)
+# Beside them in the wheels, but plain, dark at the sides or blurred: they serve as crops only.
+MORE_PHOTOGRAPHS: tuple[Photograph, ...] = (
+    _photograph(SCIKIT_IMAGE, "retina.jpg", CC0, "Mikael Haeggstroem, in scikit-image"),
+    _photograph(SCIKIT_IMAGE, "cell.png", CC0, "Paul Mueller et al., in scikit-image", "grey"),
+    _photograph(SCIKIT_IMAGE, "clock_motion.png", PUBLIC_DOMAIN, "Stefan van der Walt, in scikit-image", "grey"),
 )

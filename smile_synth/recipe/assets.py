@@ -11,6 +11,11 @@ from smile_synth.params import StrictParams
 Split = Literal["all", "pretrain", "probe-train", "probe-test"]
 
 BUILTIN = "builtin"
+CROPS = "crops"
+DIGITS = "digits"
+# Of all other names, a folder; a folder of one of these names is written './crops'.
+BUILTIN_BACKGROUNDS = frozenset({BUILTIN, CROPS})
+BUILTIN_OBJECTS = frozenset({BUILTIN, DIGITS})
 
 
 class AssetsParams(StrictParams):
@@ -19,12 +24,14 @@ class AssetsParams(StrictParams):
     backgrounds: str = Field(
         BUILTIN,
         min_length=1,
-        description="'builtin' photographs, or a folder of any images, at any depth; relative to the recipe",
+        description="'builtin' photographs (14), disjoint 'crops' of 17 photographs (96), or a folder of any images, "
+        "at any depth; relative to the recipe",
     )
     objects: str = Field(
         BUILTIN,
         min_length=1,
-        description="'builtin' cut-outs, or a folder of RGBA files as class/name.png or .webp; relative to the recipe",
+        description="'builtin' cut-outs, 'digits' (1,797 handwritten ones, classes 0 to 9), or a folder of RGBA files "
+        "as class/name.png or .webp; relative to the recipe",
     )
     split: Split = Field(
         "all",
@@ -34,6 +41,6 @@ class AssetsParams(StrictParams):
 
     @model_validator(mode="after")
     def _licence_has_an_effect(self) -> AssetsParams:
-        if self.licence and self.backgrounds == self.objects == BUILTIN:
+        if self.licence and self.backgrounds in BUILTIN_BACKGROUNDS and self.objects in BUILTIN_OBJECTS:
             raise ValueError("licence is that of your own images, and all images are built-in: leave it out")
         return self
