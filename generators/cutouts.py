@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from smile_synth.assets import OUTLINES, DrawnObject
 from smile_synth.errors import GeneratorError, nearest
 from smile_synth.generator.base import Generator, GeneratorContext
 from smile_synth.generator.labels import UNDEFINED_CLASS, LabelSpec
-from smile_synth.params import StrictParams
+from smile_synth.params import Span, StrictParams
 from smile_synth.sampling.backgrounds import BackgroundParams, sample_background
 from smile_synth.sampling.motion import Motion, MotionParams, motion_label_specs, motion_labels, sample_motion
 from smile_synth.scene import Layer, Scene
@@ -21,8 +21,8 @@ from smile_synth.scene import Layer, Scene
 class CutoutsParams(StrictParams):
     """How many objects, which ones, how they move, and over what."""
 
-    num_objects: tuple[int, int] = Field(
-        (2, 2), description="fewest and most objects of a clip, each number equally often, 1 to 32"
+    num_objects: Span[Annotated[int, Field(ge=1, le=32)]] = Field(
+        (2, 2), description="fewest and most objects of a clip, each number equally often"
     )
     classes: tuple[str, ...] = Field(
         (),
@@ -34,13 +34,6 @@ class CutoutsParams(StrictParams):
     )
     motion: MotionParams = Field(MotionParams(), description="path, size and angle over time")
     background: BackgroundParams = Field(BackgroundParams(), description="what the objects move over")
-
-    @field_validator("num_objects")
-    @classmethod
-    def _some_objects(cls, bounds: tuple[int, int]) -> tuple[int, int]:
-        if not 1 <= bounds[0] <= bounds[1] <= 32:
-            raise ValueError(f"two numbers of objects from 1 to 32, the smaller one first, got {bounds}")
-        return bounds
 
 
 class Cutouts(Generator[CutoutsParams]):

@@ -11,9 +11,8 @@ from pydantic import Field
 
 from smile_synth.generator.base import Generator
 from smile_synth.generator.labels import LabelSpec
-from smile_synth.params import StrictParams
+from smile_synth.params import Span, StrictParams
 from smile_synth.sampling.backgrounds import BackgroundParams, sample_background
-from smile_synth.sampling.choices import Span
 from smile_synth.sampling.motion import affine_pose, direction_class, motion_label_specs
 from smile_synth.sampling.polygons import capsule_points, circle_points, cut, filled_alpha, polygon_points
 from smile_synth.sampling.textures import sample_colour

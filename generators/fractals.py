@@ -14,9 +14,9 @@ from smile_synth.errors import GeneratorError
 from smile_synth.generator.base import Generator
 from smile_synth.generator.labels import LabelSpec
 from smile_synth.machine.compiled import entry_point, inlined
-from smile_synth.params import StrictParams
+from smile_synth.params import Span, StrictParams
 from smile_synth.sampling.backgrounds import BackgroundParams, sample_background
-from smile_synth.sampling.choices import Span, Weight, choose
+from smile_synth.sampling.choices import Weight, choose
 from smile_synth.sampling.textures import sample_palette
 from smile_synth.scene import Layer, Scene
 

@@ -13,8 +13,8 @@ from pydantic import Field
 from smile_synth.generator.base import Generator
 from smile_synth.generator.labels import LabelSpec
 from smile_synth.machine.compiled import entry_point
-from smile_synth.params import StrictParams
-from smile_synth.sampling.choices import Span, Weight, choose
+from smile_synth.params import Span, StrictParams
+from smile_synth.sampling.choices import Weight, choose
 from smile_synth.sampling.motion import DIRECTIONS, direction_class
 from smile_synth.scene import Scene
 

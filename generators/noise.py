@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from smile_synth.generator.base import Generator
 from smile_synth.generator.labels import LabelSpec
 from smile_synth.machine.compiled import entry_point, inlined
-from smile_synth.params import StrictParams
+from smile_synth.params import NoEffect, Span, StrictParams
 from smile_synth.sampling.backgrounds import BackgroundParams, sample_background
-from smile_synth.sampling.choices import Span, Weight, choose, names_in
+from smile_synth.sampling.choices import Weight, choose, names_in
 from smile_synth.sampling.motion import DIRECTIONS, direction_class
 from smile_synth.sampling.textures import sample_palette
 from smile_synth.scene import Label, Scene
@@ -71,21 +71,25 @@ class FlowParams(StrictParams):
     )
 
 
+def _only_for_its_kind(kind: NoiseKind) -> NoEffect:
+    return NoEffect(
+        (kind,),
+        when=lambda noise: kind not in names_in(noise.kind),
+        why=f"where no noise is of kind {kind!r}",
+        instead="add it to 'kind', or leave it out",
+    )
+
+
 class NoiseParams(StrictParams):
     """Which noise, and how it moves."""
+
+    NO_EFFECT = tuple(map(_only_for_its_kind, KINDS))
 
     kind: NoiseKind | Annotated[dict[NoiseKind, Weight], Field(min_length=1)] = Field(
         {"volume": 1.0, "flow": 1.0}, description="a kind, or weights of both"
     )
     volume: VolumeParams = Field(VolumeParams(), description="for kind volume")
     flow: FlowParams = Field(default_factory=FlowParams, description="for kind flow")
-
-    @model_validator(mode="after")
-    def _settings_have_an_effect(self) -> Self:
-        for kind in KINDS:
-            if kind in self.model_fields_set and kind not in names_in(self.kind):
-                raise ValueError(f"{kind!r} is set but no noise is of this kind: add it to 'kind', or leave it out")
-        return self
 
 
 class Noise(Generator[NoiseParams]):

@@ -8,11 +8,11 @@ from typing import Annotated, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field
 
 from smile_synth.generator.base import Generator
 from smile_synth.generator.labels import LabelSpec
-from smile_synth.params import StrictParams
+from smile_synth.params import NoEffect, Span, StrictParams
 from smile_synth.sampling.backgrounds import Background, BackgroundParams, sample_background
 from smile_synth.sampling.choices import Weight, choose
 from smile_synth.sampling.keyframes import KeyFrameParams, run
@@ -33,8 +33,10 @@ LEAST_SIDE_PX = 8
 class PatchesParams(StrictParams):
     """How many patches, what they show, how they move, and over what."""
 
-    num_objects: tuple[int, int] = Field(
-        (2, 2), description="fewest and most patches of a clip, each number equally often, 1 to 32"
+    NO_EFFECT = (NoEffect(("smooth_width",), when=lambda patches: patches.smooth_edge == 0, why="with smooth_edge 0"),)
+
+    num_objects: Span[Annotated[int, Field(ge=1, le=32)]] = Field(
+        (2, 2), description="fewest and most patches of a clip, each number equally often"
     )
     source: PatchSource | Annotated[dict[PatchSource, Weight], Field(min_length=1)] = Field(
         "background", description="what a patch is cut from: the clip's own background, or another photograph"
@@ -43,34 +45,14 @@ class PatchesParams(StrictParams):
         {"rectangle": 0.5, "ellipse": 0.35, "rhombus": 0.15}, description="an outline, or weights of several"
     )
     smooth_edge: float = Field(0.5, ge=0, le=1, description="probability that a patch fades out towards its edge")
-    smooth_width: tuple[float, float] = Field(
-        (0.2, 0.6), description="a smooth edge fades over a part of the way to the middle drawn between these, 0 to 1"
+    smooth_width: Span[Annotated[float, Field(gt=0, le=1)]] = Field(
+        (0.2, 0.6), description="a smooth edge fades over a part of the way to the middle drawn between these"
     )
-    opacity: tuple[float, float] = Field(
-        (0.8, 1.0), description="opacity at every key frame is drawn between these, 0 to 1"
+    opacity: Span[Annotated[float, Field(gt=0, le=1)]] = Field(
+        (0.8, 1.0), description="opacity at every key frame is drawn between these"
     )
     motion: MotionParams = Field(MotionParams(), description="path, size and angle over time")
     background: BackgroundParams = Field(BackgroundParams(), description="what the patches move over")
-
-    @field_validator("num_objects")
-    @classmethod
-    def _some_objects(cls, bounds: tuple[int, int]) -> tuple[int, int]:
-        if not 1 <= bounds[0] <= bounds[1] <= 32:
-            raise ValueError(f"two numbers of patches from 1 to 32, the smaller one first, got {bounds}")
-        return bounds
-
-    @field_validator("opacity", "smooth_width")
-    @classmethod
-    def _shares(cls, bounds: tuple[float, float]) -> tuple[float, float]:
-        if not 0 < bounds[0] <= bounds[1] <= 1:
-            raise ValueError(f"two numbers above 0 and up to 1, the smaller one first, got {bounds}")
-        return bounds
-
-    @model_validator(mode="after")
-    def _smooth_width_has_an_effect(self) -> PatchesParams:
-        if self.smooth_edge == 0 and "smooth_width" in self.model_fields_set:
-            raise ValueError("smooth_width has no effect with smooth_edge 0: leave it out")
-        return self
 
 
 class Patches(Generator[PatchesParams]):

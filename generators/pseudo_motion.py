@@ -13,10 +13,10 @@ from pydantic import Field, model_validator
 
 from smile_synth.generator.base import Generator
 from smile_synth.generator.labels import LabelSpec
-from smile_synth.params import StrictParams
+from smile_synth.params import Span, StrictParams
 from smile_synth.sampling.backgrounds import ImageParams, sample_image
 from smile_synth.sampling.camera import Camera, CameraMotion, sample_camera, source_size
-from smile_synth.sampling.choices import Span, Weight, choose
+from smile_synth.sampling.choices import Weight, choose
 from smile_synth.sampling.motion import DIRECTIONS, direction_class
 from smile_synth.scene import Label, Layer, Scene
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from smile_synth.generator.base import Generator
 from smile_synth.generator.labels import LabelSpec
-from smile_synth.params import StrictParams
+from smile_synth.params import NoEffect, Span, StrictParams
 from smile_synth.sampling.backgrounds import BackgroundParams, sample_background
-from smile_synth.sampling.choices import Span, Weight, choose
+from smile_synth.sampling.choices import Weight, choose
 from smile_synth.sampling.motion import direction_class, motion_label_specs
 from smile_synth.sampling.polygons import circle_points, cut, filled_alpha, polygon_points
 from smile_synth.sampling.textures import draw_texture, sample_colour
@@ -35,12 +35,27 @@ REFERENCE_SIDE_PX = 256.0
 Floats = npt.NDArray[np.float64]
 
 
+def _begins_at(first: Level, *fields: str) -> NoEffect:
+    """Return the rule that fields do nothing on rungs below ``first``."""
+    return NoEffect(
+        fields,
+        when=lambda shapes: not shapes.reaches(first),
+        why=f"at level {{level!r}}; it begins at {first!r}",
+    )
+
+
 class ShapesParams(StrictParams):
     """How far up the ladder, how many shapes, how large and how fast.
 
     Source: Learning Video Representations without Natural Videos (arXiv 2410.24213) for ladder and speeds; number
     and mean radius of the shapes are ours.
     """
+
+    NO_EFFECT = (
+        _begins_at("moving-circles", "speed_px_per_frame"),
+        _begins_at("transforming", "turn_deg_per_frame", "growth_per_frame", "shear_per_frame"),
+        _begins_at("accelerating", "acceleration_px"),
+    )
 
     level: Level = Field(
         "photographs",
@@ -75,20 +90,6 @@ class ShapesParams(StrictParams):
         4, ge=1, le=16, description="video frames (25 a second) from one frame of the clip to the next"
     )
     background: BackgroundParams = Field(BackgroundParams(kind="black"), description="what the shapes move over")
-
-    @model_validator(mode="after")
-    def _check_effect(self) -> Self:
-        rung = LADDER.index(self.level)
-        for name, first in (
-            ("speed_px_per_frame", "moving-circles"),
-            ("turn_deg_per_frame", "transforming"),
-            ("growth_per_frame", "transforming"),
-            ("shear_per_frame", "transforming"),
-            ("acceleration_px", "accelerating"),
-        ):
-            if name in self.model_fields_set and rung < LADDER.index(first):
-                raise ValueError(f"{name} has no effect at level {self.level!r}; it begins at {first!r}")
-        return self
 
     def reaches(self, level: Level) -> bool:
         """Tell whether this level includes what ``level`` brings."""

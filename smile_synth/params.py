@@ -3,23 +3,155 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import Annotated, Any, get_args
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import CoreSchema, core_schema
 
 from smile_synth.errors import nearest
 
+Number = TypeVar("Number", int, float)
+
 Positive = Annotated[int, Field(ge=1)]
+
+DEEPEST_NESTING = 64
+LONGEST_SHOWN = 80
+
+
+def _rising(span: tuple[Number, Number]) -> tuple[Number, Number]:
+    if span[0] > span[1]:
+        raise ValueError(f"a span runs from its lower to its higher end, got {span[0]} to {span[1]}")
+    return span
+
+
+# Lower and higher end, such as ``Span[Annotated[float, Field(ge=0)]]``; both ends can be drawn.
+Span = Annotated[tuple[Number, Number], AfterValidator(_rising)]
+
+
+@dataclass(frozen=True)
+class NoEffect:
+    """Fields that do nothing under some setting of the others, and are refused there.
+
+    A field counts as set where it differs from its default, so that a resolved recipe, which states every default,
+    reads back.
+
+    Args:
+        fields: names of the fields.
+        when: tells from the checked parameters whether the fields do nothing.
+        why: what stands after "FIELD has no effect"; names in braces are replaced by the values of those fields.
+        instead: what to do.
+    """
+
+    fields: tuple[str, ...]
+    when: Callable[[Any], bool]
+    why: str
+    instead: str = "leave it out"
+
+    def problem_with(self, params: BaseModel) -> str:
+        """Return what is set without effect in ``params``, or an empty string."""
+        fields = type(params).model_fields
+        for name in self.fields:
+            default = fields[name].get_default(call_default_factory=True, validated_data={})
+            if getattr(params, name) != default and self.when(params):
+                return f"{name} has no effect {self.why.format_map(vars(params))}: {self.instead}"
+        return ""
+
+
+def _tell_numbers_from_truth(schema: Any, cls: type[BaseModel]) -> Any:
+    """Return pydantic's schema of ``cls`` so changed that numbers refuse booleans, and booleans anything else."""
+    if isinstance(schema, list):
+        return [_tell_numbers_from_truth(item, cls) for item in schema]
+    if not isinstance(schema, dict) or schema.get("cls", cls) is not cls:
+        return schema
+    inner = {
+        # Defaults and metadata are values, not schemas.
+        key: value if key in ("default", "metadata", "serialization") else _tell_numbers_from_truth(value, cls)
+        for key, value in schema.items()
+    }
+    match schema.get("type"):
+        case "int" | "float":
+            return core_schema.no_info_before_validator_function(_refuse_truth, inner)
+        case "literal" if {type(choice) for choice in schema["expected"]} <= {int, float}:
+            return core_schema.no_info_before_validator_function(_refuse_truth, inner)
+        case "bool":
+            return {**inner, "strict": True}
+    return inner
+
+
+def _refuse_truth(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("input should be a number")
+    return value
 
 
 class StrictParams(BaseModel):
     """Parameters that refuse unknown keys and cannot change after they were checked.
 
-    Every field of a subclass carries a description, its unit and its range.
+    Every field of a subclass carries a description, its unit and its range. Numbers are finite, and neither true nor
+    false is one. Mappings are sorted by key, so that nothing can depend on the order in which they were written.
+
+    Attributes:
+        NO_EFFECT: which fields are refused because they would do nothing; subclasses add to those of their bases.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_default=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
+
+    NO_EFFECT: ClassVar[tuple[NoEffect, ...]] = ()
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        schema: CoreSchema = _tell_numbers_from_truth(handler(source), cls)
+        return schema
+
+    @model_validator(mode="after")
+    def _sort_and_check_effects(self) -> StrictParams:
+        for name, value in vars(self).items():
+            # The class is frozen for everybody else; this is still part of making it.
+            vars(self)[name] = canonical(value)
+        for base in reversed(type(self).__mro__):
+            for rule in vars(base).get("NO_EFFECT", ()):
+                problem = rule.problem_with(self)
+                if problem:
+                    raise ValueError(problem)
+        return self
+
+
+def canonical(value: Any, depth: int = 0) -> Any:
+    """Return ``value`` with every mapping in it sorted by key.
+
+    Raises:
+        ValueError: mappings and lists are nested deeper than ``DEEPEST_NESTING``.
+    """
+    if depth > DEEPEST_NESTING:
+        raise ValueError(f"values are nested deeper than {DEEPEST_NESTING} levels")
+    if isinstance(value, Mapping):
+        return {key: canonical(value[key], depth + 1) for key in sorted(value, key=str)}
+    if type(value) in (list, tuple):
+        return type(value)(canonical(item, depth + 1) for item in value)
+    return value
+
+
+def shown(value: Any) -> str:
+    """Return a value as an error shows it: in one short piece, true, false and null as YAML writes them."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of more digits than Python writes
+        return "a huge number"
+    return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 3]}..."
 
 
 def first_problem(error: ValidationError, model: type[BaseModel], *, where: str) -> str:
@@ -43,15 +175,16 @@ def first_problem(error: ValidationError, model: type[BaseModel], *, where: str)
     if first["type"] == "extra_forbidden":
         known = sorted(_fields_at(model, first["loc"][:-1]))
         key = str(first["loc"][-1])
-        return f"{where}: unknown key {path!r}.{nearest(key, known)} Known here: {', '.join(known)}{more}"
+        return f"{where}: unknown key {shown(path)}.{nearest(key, known)} Known here: {', '.join(known)}{more}"
     if first["type"] == "missing":
         return f"{where}: {path!r} is missing{more}"
     message = first["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
-    got = "" if isinstance(first["input"], dict) else f", got {first['input']!r}"
+    got = "" if isinstance(first["input"], dict) else f", got {shown(first['input'])}"
     if first["type"] == "literal_error":
-        got += "." + nearest(str(first["input"]), re.findall(r"'([^']*)'", first["ctx"]["expected"]))
-    return f"{where}: {path + ': ' if path else ''}{message}{got.removesuffix('.')}{more}"
+        hint = nearest(str(first["input"]), re.findall(r"'([^']*)'", first["ctx"]["expected"]))
+        got += f".{hint}" if hint else ""
+    return f"{where}: {path + ': ' if path else ''}{message}{got}{more}"
 
 
 def _path(loc: Iterable[int | str]) -> str:

@@ -15,7 +15,7 @@ Label = int | float | npt.NDArray[Any]
 NO_ASSET = -1
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Canvas:
     """Size of every clip of a dataset.
 
@@ -33,6 +33,10 @@ class Canvas:
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise SceneError(f"canvas {name} must be an integer of at least 1, got {value!r}")
+
+    def __str__(self) -> str:
+        """Return frames x rows x columns."""
+        return f"{self.num_frames}x{self.height}x{self.width}"
 
 
 @dataclass(frozen=True, eq=False)

@@ -71,3 +71,9 @@ def test_a_camera_allows_a_larger_background() -> None:
 def test_a_canvas_refuses_sizes_that_are_no_counts(size: object) -> None:
     with pytest.raises(SceneError, match="at least 1"):
         dataclasses.replace(CANVAS, height=size)
+
+
+def test_canvases_compare_by_value() -> None:
+    assert Canvas(6, 8, 3) == CANVAS
+    assert Canvas(8, 6, 3) != CANVAS
+    assert str(CANVAS) == "3x6x8"

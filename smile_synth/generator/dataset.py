@@ -95,9 +95,10 @@ class Dataset:
     def _check(self, scene: Scene, clip: int) -> None:
         if not isinstance(scene, Scene):
             raise self.failure(clip, f"sample() must return a Scene, got {type(scene).__name__}")
-        expected, got = self.canvas, scene.canvas
-        if (got.height, got.width, got.num_frames) != (expected.height, expected.width, expected.num_frames):
-            raise self.failure(clip, f"the scene's canvas must be {expected}, got {got}")
+        if scene.canvas != self.canvas:
+            raise self.failure(
+                clip, f"the scene's canvas (frames x rows x columns) must be {self.canvas}, got {scene.canvas}"
+            )
         if len(scene.layers) > self.max_objects:
             raise self.failure(clip, f"at most {self.max_objects} layers were promised, got {len(scene.layers)}")
         if set(scene.labels) != set(self.label_specs):

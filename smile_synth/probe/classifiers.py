@@ -15,7 +15,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
 from smile_synth.errors import ProbeError
-from smile_synth.recipe.probe import LinearParams, NeighboursParams
+from smile_synth.recipe.probe import LinearProbeParams, NeighboursParams
 
 Probabilities = npt.NDArray[np.float64]
 NEIGHBOUR_TEMPERATURE = 0.07
@@ -63,7 +63,7 @@ class Fitted:
     validation_accuracy: float = float("nan")
 
 
-def fit_linear(train: Examples, params: LinearParams, *, share: float, rng: np.random.Generator) -> Fitted:
+def fit_linear(train: Examples, params: LinearProbeParams, *, share: float, rng: np.random.Generator) -> Fitted:
     """Fit logistic regression on standardised features, its strength chosen on a validation part.
 
     Args:

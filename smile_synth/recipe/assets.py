@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from smile_synth.params import StrictParams
+from smile_synth.params import NoEffect, StrictParams
 
 Split = Literal["all", "pretrain", "probe-train", "probe-test"]
 
@@ -20,6 +20,14 @@ BUILTIN_OBJECTS = frozenset({BUILTIN, DIGITS})
 
 class AssetsParams(StrictParams):
     """Where backgrounds and objects come from."""
+
+    NO_EFFECT = (
+        NoEffect(
+            ("licence",),
+            when=lambda assets: assets.backgrounds in BUILTIN_BACKGROUNDS and assets.objects in BUILTIN_OBJECTS,
+            why="where all images are built-in: it is that of your own images",
+        ),
+    )
 
     backgrounds: str = Field(
         BUILTIN,
@@ -38,9 +46,3 @@ class AssetsParams(StrictParams):
         description="which part of the images to use; the parts pretrain, probe-train and probe-test share none",
     )
     licence: str = Field("", description="licence of the images in your own folders, written into the store")
-
-    @model_validator(mode="after")
-    def _licence_has_an_effect(self) -> AssetsParams:
-        if self.licence and self.backgrounds in BUILTIN_BACKGROUNDS and self.objects in BUILTIN_OBJECTS:
-            raise ValueError("licence is that of your own images, and all images are built-in: leave it out")
-        return self

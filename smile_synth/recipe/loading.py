@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from smile_synth.params import StrictParams
+from smile_synth.params import NoEffect, Span, StrictParams
 
 USUAL_ASPECTS = (3 / 4, 4 / 3)
 
@@ -14,23 +14,15 @@ USUAL_ASPECTS = (3 / 4, 4 / 3)
 class AugmentParams(StrictParams):
     """What training changes of stored clips; nothing unless asked, because stores are rendered at training size."""
 
+    NO_EFFECT = (NoEffect(("crop_aspect",), when=lambda augment: augment.crop_area is None, why="without crop_area"),)
+
     flip_probability: float = Field(0.0, ge=0, le=1, description="chance that a clip is mirrored left to right")
-    crop_area: tuple[float, float] | None = Field(
+    crop_area: Span[Annotated[float, Field(gt=0, le=1)]] | None = Field(
         None, description="smallest and largest part of the clip's area that a random crop keeps; absent: no crop"
     )
-    crop_aspect: tuple[float, float] = Field(
+    crop_aspect: Span[Annotated[float, Field(gt=0)]] = Field(
         USUAL_ASPECTS, description="smallest and largest width over height of a crop; only with crop_area"
     )
-
-    @model_validator(mode="after")
-    def _check_ranges(self) -> AugmentParams:
-        if self.crop_area is None and self.crop_aspect != USUAL_ASPECTS:
-            raise ValueError("crop_aspect has no effect without crop_area")
-        if self.crop_area is not None and not 0 < self.crop_area[0] <= self.crop_area[1] <= 1:
-            raise ValueError(f"crop_area must be two numbers, 0 < smallest <= largest <= 1, got {self.crop_area}")
-        if not 0 < self.crop_aspect[0] <= self.crop_aspect[1]:
-            raise ValueError(f"crop_aspect must be two numbers, 0 < smallest <= largest, got {self.crop_aspect}")
-        return self
 
     @property
     def changes_anything(self) -> bool:
@@ -41,7 +33,7 @@ class AugmentParams(StrictParams):
 class LoadingParams(StrictParams):
     """How stores are mixed, what happens at damaged clips, and what is changed of clips on the device."""
 
-    weights: tuple[float, ...] | None = Field(
+    weights: tuple[Annotated[float, Field(gt=0)], ...] | None = Field(
         None, description="share of each store in an epoch, above 0, in the order of --data; absent: every clip once"
     )
     last: Literal["drop", "pad"] = Field(

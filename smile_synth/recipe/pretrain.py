@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from smile_synth.params import Positive, StrictParams
+from smile_synth.params import NoEffect, Positive, StrictParams
 from smile_synth.recipe.loading import LoadingParams
 from smile_synth.recipe.student import StudentParams
 
@@ -16,6 +16,12 @@ RegionRule = Literal["published", "tight"]
 
 class MaskParams(StrictParams):
     """Which tokens are hidden from the student."""
+
+    NO_EFFECT = (
+        NoEffect(("visible_object_fraction",), when=lambda mask: mask.kind != "trajectory", why="on {kind!r} masks"),
+        NoEffect(("region",), when=lambda mask: not mask.uses_boxes, why="on {kind!r} masks"),
+        NoEffect(("further_masks",), when=lambda mask: mask.masks_per_clip == 1, why="with masks_per_clip 1"),
+    )
 
     kind: MaskKind = "trajectory"
     """``random``; ``tube``: one spatial mask for all frames; ``trajectory``: object tokens hidden but for a fraction;
@@ -39,19 +45,22 @@ class MaskParams(StrictParams):
         """Whether the masks depend on where the objects are."""
         return self.kind.startswith("trajectory")
 
-    @model_validator(mode="after")
-    def _check_effect(self) -> MaskParams:
-        if self.visible_object_fraction is not None and self.kind != "trajectory":
-            raise ValueError(f"visible_object_fraction has no effect on {self.kind!r} masks: leave it out")
-        if self.region is not None and not self.uses_boxes:
-            raise ValueError(f"region has no effect on {self.kind!r} masks: leave it out")
-        if self.further_masks is not None and self.masks_per_clip == 1:
-            raise ValueError("further_masks has no effect with masks_per_clip 1: leave it out")
-        return self
-
 
 class TeacherParams(StrictParams):
     """The frozen image model whose features the student predicts."""
+
+    NO_EFFECT = (
+        NoEffect(
+            ("model", "weights_file"),
+            when=lambda teacher: teacher.library == "efficientnet_lite0",
+            why="on the teacher 'efficientnet_lite0'",
+        ),
+        NoEffect(
+            ("pretrained",),
+            when=lambda teacher: teacher.library == "efficientnet_lite0" and teacher.pretrained != "random",
+            why="on the teacher 'efficientnet_lite0', unless it is 'random'",
+        ),
+    )
 
     library: Literal["efficientnet_lite0", "open_clip", "timm"] = "open_clip"
     """``efficientnet_lite0``: ImageNet weights that come as a Python package, nothing to download; ``open_clip`` or
@@ -82,11 +91,7 @@ class TeacherParams(StrictParams):
 
     @model_validator(mode="after")
     def _check_model(self) -> TeacherParams:
-        if self.library == "efficientnet_lite0":
-            for name in ("model", "pretrained", "weights_file"):
-                if getattr(self, name) is not None and (name, self.pretrained) != ("pretrained", "random"):
-                    raise ValueError(f"{name} has no effect on the teacher 'efficientnet_lite0': leave it out")
-        elif self.library == "timm" and self.model is None:
+        if self.library == "timm" and self.model is None:
             raise ValueError("a teacher from timm needs the name of its model")
         if self.weights_file is not None and self.pretrained is not None:
             raise ValueError("weights_file and pretrained exclude each other: give one of them")
@@ -102,6 +107,22 @@ class TeacherParams(StrictParams):
 
 class TargetParams(StrictParams):
     """What the student predicts of hidden tokens, and how its error is measured."""
+
+    NO_EFFECT = (
+        NoEffect(
+            ("standardise", "loss"),
+            when=lambda target: target.kind == "pixels",
+            why="where the target's kind is {kind!r}",
+        ),
+        NoEffect(
+            ("pixel_loss",), when=lambda target: target.kind == "features", why="where the target's kind is {kind!r}"
+        ),
+        NoEffect(
+            ("feature_weight", "pixel_weight"),
+            when=lambda target: target.kind != "both",
+            why="where the target's kind is {kind!r}",
+        ),
+    )
 
     kind: Literal["features", "pixels", "both"] = "features"
     """Features of the teacher, normalised pixels, or both side by side."""
@@ -121,18 +142,6 @@ class TargetParams(StrictParams):
     def uses_teacher(self) -> bool:
         """Whether a teacher is needed."""
         return self.kind != "pixels"
-
-    @model_validator(mode="after")
-    def _check_effect(self) -> TargetParams:
-        idle = {
-            "features": ("pixel_loss", "feature_weight", "pixel_weight"),
-            "pixels": ("standardise", "loss", "feature_weight", "pixel_weight"),
-            "both": (),
-        }[self.kind]
-        for name in idle:
-            if getattr(self, name) is not None:
-                raise ValueError(f"{name} has no effect where the target's kind is {self.kind!r}: leave it out")
-        return self
 
 
 class OptimizerParams(StrictParams):
@@ -239,6 +248,20 @@ class CheckpointParams(StrictParams):
 class PretrainParams(StrictParams):
     """How a student is trained."""
 
+    NO_EFFECT = (
+        NoEffect(
+            ("epochs", "max_steps", "mask"),
+            when=lambda pretrain: bool(pretrain.stages),
+            why="beside stages",
+            instead="set it in each stage",
+        ),
+        NoEffect(
+            ("teacher",),
+            when=lambda pretrain: not pretrain.target.uses_teacher,
+            why="where the target's kind is 'pixels'",
+        ),
+    )
+
     student: StudentParams = StudentParams()
     """The model that is trained."""
     target: TargetParams = TargetParams()
@@ -284,18 +307,13 @@ class PretrainParams(StrictParams):
     def _check_stages(self) -> PretrainParams:
         if not self.stages and self.epochs is None and self.max_steps is None:
             raise ValueError("give epochs, max_steps or stages")
-        for name in ("epochs", "max_steps", "mask"):
-            if self.stages and getattr(self, name) is not None:
-                raise ValueError(f"{name} has no effect beside stages: set it in each stage")
         names = [stage.name for stage in self.stages]
         if len(set(names)) < len(names):
             raise ValueError(f"stages must have different names, got {', '.join(names)}")
         return self
 
     @model_validator(mode="after")
-    def _check_teacher(self) -> PretrainParams:
-        if self.teacher is not None and not self.target.uses_teacher:
-            raise ValueError("teacher has no effect where the target's kind is 'pixels': leave it out")
+    def _check_batch(self) -> PretrainParams:
         for stage in self.plan:
             masks = stage.mask.masks_per_clip
             if self.batch_size % masks:

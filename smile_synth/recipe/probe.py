@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from smile_synth.errors import nearest
-from smile_synth.params import StrictParams
+from smile_synth.params import NoEffect, StrictParams
 from smile_synth.recipe.assets import AssetsParams
 from smile_synth.recipe.dataset import CanvasParams
 
@@ -57,6 +57,14 @@ class VideosParams(StrictParams):
 class QuestionParams(StrictParams):
     """One question with a finite set of answers."""
 
+    NO_EFFECT = (
+        NoEffect(
+            ("source", "label", "bins"),
+            when=lambda question: question.videos is not None,
+            why="on question {name!r}, which asks about videos",
+        ),
+    )
+
     name: str = Field(
         pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=40, description="lower-case name, used in file names"
     )
@@ -74,28 +82,18 @@ class QuestionParams(StrictParams):
     def _either_clips_or_videos(self) -> Self:
         if self.videos is None and not (self.source and self.label):
             raise ValueError(f"question {self.name!r} needs 'source' and 'label', or 'videos'")
-        bins = type(self).model_fields["bins"].default
-        if self.videos is not None and (self.source or self.label or self.bins != bins):
-            raise ValueError(f"question {self.name!r} asks about videos: 'source', 'label' and 'bins' have no effect")
         return self
 
 
-class LinearParams(StrictParams):
+class LinearProbeParams(StrictParams):
     """Logistic regression on standardised features."""
 
-    strengths: tuple[float, ...] = Field(
+    strengths: tuple[Annotated[float, Field(gt=0)], ...] = Field(
         (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0),
         min_length=1,
         description="inverse regularisations (scikit-learn's C) to choose from, on the validation part",
     )
     max_iterations: int = Field(300, ge=10, le=100_000, description="most steps of the solver")
-
-    @field_validator("strengths")
-    @classmethod
-    def _positive(cls, strengths: tuple[float, ...]) -> tuple[float, ...]:
-        if any(not value > 0 for value in strengths):
-            raise ValueError(f"every strength must be above 0, got {list(strengths)}")
-        return strengths
 
 
 class NeighboursParams(StrictParams):
@@ -121,6 +119,16 @@ class AttentiveParams(StrictParams):
 class ProbeParams(StrictParams):
     """Which questions are put to a frozen model, and how its answers are read off."""
 
+    NO_EFFECT = (
+        NoEffect(
+            ("linear",), when=lambda probe: "linear" not in probe.classifiers, why="unless 'classifiers' lists it"
+        ),
+        NoEffect(("knn",), when=lambda probe: "knn" not in probe.classifiers, why="unless 'classifiers' lists it"),
+        NoEffect(
+            ("attentive",), when=lambda probe: "attentive" not in probe.classifiers, why="unless 'classifiers' lists it"
+        ),
+    )
+
     seed: int = Field(1_000_003, ge=0, le=2**63 - 1, description="seed of the clips, the splits and the intervals")
     train_clips: int = Field(512, ge=16, le=10_000_000, description="clips that a classifier is fitted on, a source")
     test_clips: int = Field(256, ge=16, le=10_000_000, description="clips that it is tested on, a source")
@@ -132,7 +140,7 @@ class ProbeParams(StrictParams):
         ("untrained", "differences", "teacher"),
         description="what stands beside the model: itself untrained, raw frame differences, its teacher",
     )
-    linear: LinearParams = Field(LinearParams(), description="of the classifier 'linear'")
+    linear: LinearProbeParams = Field(LinearProbeParams(), description="of the classifier 'linear'")
     knn: NeighboursParams = Field(NeighboursParams(), description="of the classifier 'knn'")
     attentive: AttentiveParams = Field(AttentiveParams(), description="of the classifier 'attentive'")
     validation_share: float = Field(
@@ -157,11 +165,4 @@ class ProbeParams(StrictParams):
         unused = sorted(set(self.sources) - {question.source for question in self.questions})
         if unused:
             raise ValueError(f"no question asks about source {', '.join(unused)}; leave it out")
-        self._check_classifiers()
         return self
-
-    def _check_classifiers(self) -> None:
-        for name in ("linear", "knn", "attentive"):
-            default = type(self).model_fields[name].default
-            if name not in self.classifiers and getattr(self, name) != default:
-                raise ValueError(f"{name!r} has no effect unless 'classifiers' lists {name}")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from smile_synth.assets import Assets, DrawnBackground
-from smile_synth.params import StrictParams
+from smile_synth.params import NoEffect, StrictParams
 from smile_synth.sampling.camera import Camera, CameraParams, sample_camera_of, source_size
 from smile_synth.sampling.choices import Weight, choose, names_in
 from smile_synth.sampling.textures import draw_gradient, draw_leaves, draw_texture, sample_colour
@@ -23,6 +23,14 @@ Pixels = npt.NDArray[np.uint8]
 class ImageParams(StrictParams):
     """What still images show."""
 
+    NO_EFFECT = (
+        NoEffect(
+            ("noise_exponent",),
+            when=lambda image: "pink-noise" not in names_in(image.kind),
+            why="without kind 'pink-noise'",
+        ),
+    )
+
     kind: BackgroundKind | Annotated[dict[BackgroundKind, Weight], Field(min_length=1)] = Field(
         "photograph", description="a kind, or weights of several, one drawn per clip"
     )
@@ -32,12 +40,6 @@ class ImageParams(StrictParams):
         le=3,
         description="a in the amplitude spectrum 1/f^a of pink-noise; natural video lies at 1.2 to 1.4",
     )
-
-    @model_validator(mode="after")
-    def _exponent_has_an_effect(self) -> Self:
-        if "noise_exponent" in self.model_fields_set and "pink-noise" not in names_in(self.kind):
-            raise ValueError("noise_exponent has no effect without kind 'pink-noise': leave it out")
-        return self
 
 
 class BackgroundParams(ImageParams):

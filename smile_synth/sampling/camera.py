@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from smile_synth.params import StrictParams
+from smile_synth.params import NoEffect, StrictParams
 from smile_synth.sampling.choices import Weight, choose, names_in
 from smile_synth.scene import Canvas
 
@@ -36,6 +36,15 @@ MARGIN = 1.4
 class CameraParams(StrictParams):
     """How a camera moves over the background."""
 
+    NO_EFFECT = (
+        NoEffect(
+            ("strength",),
+            when=lambda camera: set(names_in(camera.motion)) == {"still"},
+            why="on a camera that stands still",
+            instead="leave it out, or set its motion",
+        ),
+    )
+
     motion: CameraMotion | Annotated[dict[CameraMotion, Weight], Field(min_length=1)] = Field(
         "still", description="a motion, or weights of several, one drawn per clip"
     )
@@ -46,12 +55,6 @@ class CameraParams(StrictParams):
         description="factor on the largest rates: slide 2 % of the canvas a frame, zoom 3 %, rotate 3 deg, "
         "affine 2 %, perspective 4 %; every clip draws its own rate between a quarter of that and all of it",
     )
-
-    @model_validator(mode="after")
-    def _strength_has_an_effect(self) -> Self:
-        if "strength" in self.model_fields_set and set(names_in(self.motion)) == {"still"}:
-            raise ValueError("strength has no effect on a camera that stands still: leave it out, or set its motion")
-        return self
 
 
 @dataclass(frozen=True, eq=False)

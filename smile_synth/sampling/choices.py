@@ -1,4 +1,4 @@
-"""What parameters leave to chance: one of several names by weight, or a number within a span."""
+"""What parameters leave to chance: one of several names, by weight."""
 
 from __future__ import annotations
 
@@ -8,26 +8,16 @@ from itertools import accumulate
 from typing import Annotated, TypeVar
 
 import numpy as np
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 Name = TypeVar("Name", bound=str)
-Number = TypeVar("Number", int, float)
-
 Weight = Annotated[float, Field(gt=0, le=1e6, description="share of this choice, relative to the others")]
-
-
-def _rising(span: tuple[Number, Number]) -> tuple[Number, Number]:
-    if span[0] > span[1]:
-        raise ValueError(f"a span runs from its lower to its higher end, got {span[0]} to {span[1]}")
-    return span
-
-
-# Lower and higher end, such as ``Span[Annotated[float, Field(ge=0)]]``; both can be drawn.
-Span = Annotated[tuple[Number, Number], AfterValidator(_rising)]
 
 
 def choose(options: Name | Mapping[Name, float], *, rng: np.random.Generator) -> Name:
     """Return one name: the only one, or one drawn with probability proportional to its weight.
+
+    The order of the names has no influence: equal weights and an equal ``rng`` give the same name.
 
     Args:
         options: a name, or weights above 0 by name.
@@ -35,10 +25,10 @@ def choose(options: Name | Mapping[Name, float], *, rng: np.random.Generator) ->
     """
     if isinstance(options, str):
         return options
-    names = list(options)
+    names = sorted(options)
     if len(names) == 1:
         return names[0]
-    edges = list(accumulate(options.values()))
+    edges = list(accumulate(options[name] for name in names))
     return names[bisect_right(edges, rng.random() * edges[-1])]
 
 

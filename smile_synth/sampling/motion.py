@@ -8,11 +8,11 @@ from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from smile_synth.generator.labels import UNDEFINED_CLASS, LabelSpec
-from smile_synth.params import StrictParams
-from smile_synth.sampling.choices import Weight, choose
+from smile_synth.params import NoEffect, StrictParams
+from smile_synth.sampling.choices import Weight, choose, names_in
 from smile_synth.sampling.keyframes import KeyFrameParams, run
 from smile_synth.sampling.paths import (
     PATH_KINDS,
@@ -41,6 +41,12 @@ class SizeParams(StrictParams):
     Source: SMILE, CVPR 2025, for the defaults.
     """
 
+    NO_EFFECT = (
+        NoEffect(
+            ("aspects",), when=lambda size: size.keep_aspect, why="with keep_aspect", instead="leave one of them out"
+        ),
+    )
+
     scales_px: tuple[Annotated[float, Field(gt=0, le=2240)], ...] = Field(
         (32, 48, 56, 64, 96, 128), min_length=1, description="one is drawn: root of width times height, px at 224 px"
     )
@@ -53,11 +59,14 @@ class SizeParams(StrictParams):
         0.025, ge=0, le=0.5, description="each side grows by exp of up to plus or minus this per frame"
     )
 
-    @model_validator(mode="after")
-    def _aspects_have_an_effect(self) -> SizeParams:
-        if self.keep_aspect and "aspects" in self.model_fields_set:
-            raise ValueError("aspects have no effect with keep_aspect: leave one of them out")
-        return self
+
+def _only_on_its_path(kind: PathKind) -> NoEffect:
+    return NoEffect(
+        (kind,),
+        when=lambda motion: kind not in names_in(motion.path),
+        why=f"where no path is {kind!r}",
+        instead="add it to 'path', or leave it out",
+    )
 
 
 class MotionParams(StrictParams):
@@ -65,6 +74,8 @@ class MotionParams(StrictParams):
 
     Source: SMILE, CVPR 2025, for the defaults.
     """
+
+    NO_EFFECT = tuple(map(_only_on_its_path, PATH_KINDS))
 
     path: PathKind | Annotated[dict[PathKind, Weight], Field(min_length=1)] = Field(
         "gaussian", description="a kind of path, or weights of several, one drawn per object"
@@ -78,14 +89,6 @@ class MotionParams(StrictParams):
     linear: LinearParams = Field(LinearParams(), description="straight paths between key frames")
     curved: CurvedParams = Field(CurvedParams(), description="curves at a constant speed")
     bouncing: BouncingParams = Field(BouncingParams(), description="straight paths mirrored at the borders")
-
-    @model_validator(mode="after")
-    def _settings_have_an_effect(self) -> MotionParams:
-        drawn = (self.path,) if isinstance(self.path, str) else tuple(self.path)
-        for kind in PATH_KINDS:
-            if kind in self.model_fields_set and kind not in drawn:
-                raise ValueError(f"{kind!r} is set but no path is {kind!r}: add it to 'path', or leave it out")
-        return self
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,9 +8,9 @@ from typing import Annotated, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
-from smile_synth.params import StrictParams
+from smile_synth.params import Span, StrictParams
 from smile_synth.sampling.keyframes import KeyFrameParams, run
 from smile_synth.scene import Canvas
 
@@ -28,19 +28,7 @@ def scale_of(canvas: Canvas) -> float:
     return min(canvas.height, canvas.width) / REFERENCE_SIDE_PX
 
 
-def _ascending(pair: tuple[float, float]) -> tuple[float, float]:
-    if not 0 < pair[0] <= pair[1] <= REFERENCE_SIDE_PX:
-        raise ValueError(f"two speeds above 0 and up to {REFERENCE_SIDE_PX}, the lower one first, got {pair}")
-    return pair
-
-
-def _extent(pair: tuple[int, int]) -> tuple[int, int]:
-    if not 1 <= pair[0] < pair[1] <= REFERENCE_SIDE_PX + 1:
-        raise ValueError(f"two whole numbers of px, the lower one first, 1 to {REFERENCE_SIDE_PX + 1}, got {pair}")
-    return pair
-
-
-Speeds = Annotated[tuple[float, float], AfterValidator(_ascending)]
+Speeds = Span[Annotated[float, Field(gt=0, le=REFERENCE_SIDE_PX)]]
 
 
 class GaussianParams(StrictParams):
@@ -51,8 +39,8 @@ class GaussianParams(StrictParams):
 
     points_per_frame: int = Field(3, ge=1, le=64, description="random points for each frame of the clip")
     sigma: float = Field(8.0, gt=0, le=1000, description="width of the smoothing, in points; larger is smoother")
-    extent_px: Annotated[tuple[int, int], AfterValidator(_extent)] = Field(
-        (40, 180), description="from (included) and to (excluded): length of the path along x and y, px at 224 px"
+    extent_px: Span[Annotated[int, Field(ge=1, le=REFERENCE_SIDE_PX)]] = Field(
+        (40, 179), description="shortest and longest extent of the path along x and y, px at 224 px"
     )
     steps: Literal["published", "even"] = Field(
         "published", description="'published' rounds frames to points, which makes two steps of a clip a third longer"
@@ -100,7 +88,8 @@ def gaussian_path(params: GaussianParams, canvas: Canvas, *, rng: np.random.Gene
     smooth -= smooth.min(axis=0)
     smooth /= smooth.max(axis=0)
     size = np.array([canvas.width, canvas.height], dtype=np.float64)
-    extent = rng.integers(*params.extent_px) * size / REFERENCE_SIDE_PX
+    shortest, longest = params.extent_px
+    extent = rng.integers(shortest, longest + 1) * size / REFERENCE_SIDE_PX
     path: Array = smooth * extent + rng.random(2) * (size - extent)
     if params.steps == "published":
         return path.take(_nearest_points(points, canvas.num_frames), axis=0)

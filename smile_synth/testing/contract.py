@@ -100,9 +100,9 @@ def check_builds_on_any_canvas(subject: Subject) -> None:
     """samples scenes of the canvas it was given, square or not"""
     for canvas in (SMALL, ODD):
         scene = subject.scene(subject.build(canvas), 0)
-        got = (scene.canvas.height, scene.canvas.width, scene.canvas.num_frames)
-        asked = (canvas.height, canvas.width, canvas.num_frames)
-        expect(got == asked, f"the scene's canvas (height, width, frames) must be {asked}, got {got}")
+        expect(
+            scene.canvas == canvas, f"the scene's canvas (frames x rows x columns) must be {canvas}, got {scene.canvas}"
+        )
 
 
 def check_is_deterministic(subject: Subject) -> None:

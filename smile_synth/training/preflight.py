@@ -148,27 +148,18 @@ def _check_stores(stores: Sequence[Store], recipe: Recipe) -> Canvas:
         raise TrainingError("training needs a store; render one and give it with --data")
     first = stores[0].canvas
     for store in stores:
-        if _size(store.canvas) != _size(first):
+        if store.canvas != first:
             raise StoreError(
-                f"stores must hold clips of one size: {stores[0].path} has {_text(first)}, "
-                f"{store.path} has {_text(store.canvas)}"
+                f"stores must hold clips of one size: {stores[0].path} has {first}, {store.path} has {store.canvas}"
             )
     if recipe.dataset is not None:
         wanted = recipe.dataset.canvas.canvas
-        if _size(wanted) != _size(first):
+        if wanted != first:
             raise StoreError(
-                f"the recipe's clips are {_text(wanted)}, those of {stores[0].path} are {_text(first)}; "
+                f"the recipe's clips are {wanted}, those of {stores[0].path} are {first}; "
                 f"render the recipe anew, or set dataset.canvas to the store's size"
             )
     return first
-
-
-def _size(canvas: Canvas) -> tuple[int, int, int]:
-    return canvas.height, canvas.width, canvas.num_frames
-
-
-def _text(canvas: Canvas) -> str:
-    return f"{canvas.num_frames}x{canvas.height}x{canvas.width}"
 
 
 def _check_masks(stage: Stage, grid: TokenGrid, stores: Sequence[Store]) -> None:

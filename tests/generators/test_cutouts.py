@@ -108,8 +108,8 @@ def test_an_unknown_class_names_the_nearest() -> None:
 @pytest.mark.parametrize(
     ("params", "problem"),
     [
-        ({"num_objects": (0, 2)}, "from 1 to 32, the smaller one first"),
-        ({"num_objects": (3, 2)}, "from 1 to 32, the smaller one first"),
+        ({"num_objects": (0, 2)}, "greater than or equal to 1"),
+        ({"num_objects": (3, 2)}, "runs from its lower to its higher end"),
         ({"motion": {"paths": "linear"}}, "unknown key 'motion.paths'. Did you mean 'path'"),
         ({"order": "smallest-first"}, "order"),
     ],

@@ -71,8 +71,8 @@ def test_outlines_come_as_often_as_their_weights_say() -> None:
 @pytest.mark.parametrize(
     ("params", "problem"),
     [
-        ({"opacity": (0.9, 0.8)}, "the smaller one first"),
-        ({"opacity": (0.5, 1.5)}, "up to 1"),
+        ({"opacity": (0.9, 0.8)}, "runs from its lower to its higher end"),
+        ({"opacity": (0.5, 1.5)}, "less than or equal to 1"),
         ({"outline": "circle"}, "outline"),
         ({"smooth_edge": 0, "smooth_width": (0.1, 0.2)}, "smooth_width has no effect with smooth_edge 0"),
     ],

@@ -17,7 +17,7 @@ from smile_synth.probe.classifiers import (
     group_means,
     held_out,
 )
-from smile_synth.recipe.probe import LinearParams, NeighboursParams
+from smile_synth.recipe.probe import LinearProbeParams, NeighboursParams
 
 
 def blobs(per_class: int, classes: int, *, seed: int, views: int = 1, spread: float = 0.5) -> Examples:
@@ -30,7 +30,7 @@ def blobs(per_class: int, classes: int, *, seed: int, views: int = 1, spread: fl
 
 def fit(name: str, train: Examples) -> Fitted:
     if name == "linear":
-        return fit_linear(train, LinearParams(strengths=(0.1,)), share=0.25, rng=np.random.default_rng(0))
+        return fit_linear(train, LinearProbeParams(strengths=(0.1,)), share=0.25, rng=np.random.default_rng(0))
     return fit_neighbours(train, NeighboursParams(neighbours=5))
 
 
@@ -60,8 +60,8 @@ def test_probabilities_sum_to_one_and_scale_of_a_feature_does_not_matter(name: s
 
 
 def test_strength_is_chosen_on_the_validation_part_and_reported() -> None:
-    fitted = fit_linear(blobs(40, 3, seed=1, spread=2.0), LinearParams(), share=0.25, rng=np.random.default_rng(0))
-    assert fitted.chosen["strength"] in LinearParams().strengths
+    fitted = fit_linear(blobs(40, 3, seed=1, spread=2.0), LinearProbeParams(), share=0.25, rng=np.random.default_rng(0))
+    assert fitted.chosen["strength"] in LinearProbeParams().strengths
     assert 0 <= fitted.validation_accuracy <= 1
 
 

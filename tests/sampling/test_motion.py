@@ -159,10 +159,16 @@ def test_keeping_the_aspect_keeps_it_through_the_clip() -> None:
 @pytest.mark.parametrize(
     ("params", "problem"),
     [
-        ({"path": "linear", "curved": {"points": 5}}, "'curved' is set but no path is 'curved'"),
-        ({"size": {"keep_aspect": True, "aspects": [1.0]}}, "aspects have no effect with keep_aspect"),
-        ({"path": "bouncing", "bouncing": {"speed_px": [9, 3]}}, "the lower one first"),
-        ({"gaussian": {"extent_px": [180, 40]}}, "the lower one first"),
+        (
+            {"path": "linear", "curved": {"points": 5}},
+            "curved has no effect where no path is 'curved': add it to 'path'",
+        ),
+        (
+            {"size": {"keep_aspect": True, "aspects": [1.0]}},
+            "aspects has no effect with keep_aspect: leave one of them out",
+        ),
+        ({"path": "bouncing", "bouncing": {"speed_px": [9, 3]}}, "runs from its lower to its higher end"),
+        ({"gaussian": {"extent_px": [180, 40]}}, "runs from its lower to its higher end"),
         ({"key_frames": {"inner": [0, 0]}}, "not all 0"),
         ({"path": {}}, "at least 1 item"),
         ({"rotation_deg_per_frame": -1}, "greater than or equal to 0"),
