@@ -93,7 +93,7 @@ def test_a_dataset_travels_to_another_process(build: Any) -> None:
     [
         ("raise", "ZeroDivisionError: speed is zero"),
         ("nonsense", "must return a Scene, got str"),
-        ("canvas", "canvas must be"),
+        ("canvas", r"canvas \(frames x rows x columns\) must be 2x8x12, got 1x9x9"),
         ("labels", r"labels must be \['grey'\] as declared, got \['gray'\]"),
         ("layers", "at most 0 layers were promised, got 1"),
     ],
