@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import unicodedata
 from collections.abc import Iterable
 
 
@@ -87,14 +88,32 @@ def repair(error: OSError) -> str:
     return REPAIRS.get(error.errno or 0, "put that right")
 
 
+# Control and formatting characters, lone surrogates, and separators of lines: what a terminal obeys or cannot show.
+_UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+
+
+def printable(text: str) -> str:
+    """Return ``text``, which somebody else may have chosen, so that a terminal shows it and obeys nothing in it.
+
+    Escape sequences, right-to-left marks, line ends and bytes that are no text appear as Python writes them, as
+    ``\\x1b``.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        char.encode("unicode_escape").decode("ascii") if unicodedata.category(char) in _UNPRINTABLE else char
+        for char in text
+    )
+
+
 def in_one_line(error: Exception) -> str:
-    """Return what people read of an error: an OSError names the file and the next step too."""
+    """Return what people read of an error: one line without control characters; an OSError names file and next step."""
     text = str(error)
     if isinstance(error, OSError) and error.strerror:
         place = "" if error.filename is None else f"{error.filename}: "
         advice = OTHER_PLACES.get(error.errno or 0) or f"{repair(error)}, or name another place"
         text = f"{place}{error.strerror[0].lower()}{error.strerror[1:]}; {advice}"
-    return " ".join(text.split())
+    return printable(" ".join(text.split()))
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
