@@ -69,6 +69,7 @@ def export(stored: StoredStudent, out: Path, format: ExportFormat) -> list[Path]
             f"{stored.source} has {stored.shape.positions} positions, and readers of the format {format!r} would take "
             "them for flat ones: export with --format safetensors, or pretrain with student.positions=flat"
         )
+    stored = stored.published
     if format == "huggingface":
         return write_huggingface(stored, out)
     unfinished = out.with_name(f".{out.name}.unfinished")

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from smile_synth.errors import WeightsError
 from smile_synth.masking.grid import TokenGrid
-from smile_synth.model.student import Encoder, Student, StudentShape
+from smile_synth.model.student import EXTRA_WEIGHTS, NO_EXTRA_HEADS, Encoder, Student, StudentShape
 from smile_synth.model.weights import load_strictly
 from smile_synth.recipe.student import DECODER_SIZES, ENCODER_SIZES, Transformer
 from smile_synth.scene import Canvas
@@ -81,6 +81,15 @@ class StoredStudent:
     def is_fine_tuned(self) -> bool:
         """Whether the mean of the tokens is normalised, rather than the tokens."""
         return f"{_ENCODER}fc_norm.weight" in self.weights
+
+    @property
+    def published(self) -> StoredStudent:
+        """The student as published ones are: without extra heads, and without a decoder that predicts nothing else."""
+        left_out: tuple[str, ...] = EXTRA_WEIGHTS
+        if not self.shape.target_dim:
+            left_out += ("decoder.", "encoder_to_decoder.", "mask_token")
+        weights = {name: value for name, value in self.weights.items() if not name.startswith(left_out)}
+        return replace(self, weights=weights, shape=replace(self.shape, heads=NO_EXTRA_HEADS))
 
     def build_encoder(self) -> Encoder:
         """Return the encoder with its weights; a fine-tuned one is without final norm.

@@ -20,8 +20,14 @@ GOLDEN, FIRST_FACTOR, SECOND_FACTOR = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x
 INDEX_BITS, NOISE_BITS = 24, 31
 _BINS, _BIN_SHIFT = 256, INDEX_BITS + NOISE_BITS - 8
 _SHOW, _PLAIN, _TUBE, _HIDE = 0, 1, 2, 3
-_KINDS: dict[MaskKind, int] = {"random": 0, "tube": 1, "trajectory": 2, "trajectory_visible_tubelet": 3}
-_RANDOM, _TUBES, _TRAJECTORY = 0, 1, 2
+_KINDS: dict[MaskKind, int] = {
+    "random": 0,
+    "tube": 1,
+    "motion": 2,
+    "trajectory": 3,
+    "trajectory_visible_tubelet": 4,
+}
+_RANDOM, _MOTION, _TRAJECTORY = 0, 2, 3
 
 
 def rank_on_cpu(
@@ -34,6 +40,8 @@ def rank_on_cpu(
     hidden: int,
     visible_fraction: float,
     region: RegionRule,
+    moves_BS: npt.NDArray[np.bool_],
+    hidden_moving: int,
 ) -> npt.NDArray[np.bool_]:
     """Return one mask for every clip.
 
@@ -46,6 +54,8 @@ def rank_on_cpu(
         hidden: tokens that every mask hides.
         visible_fraction: share of object tokens left visible by ``trajectory`` masks.
         region: which tokens a box covers.
+        moves_BS: places that count as moving, for ``motion`` masks; (B, 0) for the others.
+        hidden_moving: how many of those ``motion`` masks hide.
 
     Returns:
         bool (B, N), True where the student does not see the token.
@@ -54,7 +64,17 @@ def rank_on_cpu(
     shape = (grid.tubelets, grid.rows, grid.columns, grid.tubelet_size, grid.patch_size)
     reach = 1 if region == "published" else 0
     _rank(
-        is_masked_BN, boxes_BKT4, shape, _KINDS[kind], np.uint64(start % 2**64), first, hidden, visible_fraction, reach
+        is_masked_BN,
+        boxes_BKT4,
+        moves_BS,
+        shape,
+        _KINDS[kind],
+        np.uint64(start % 2**64),
+        first,
+        hidden,
+        hidden_moving,
+        visible_fraction,
+        reach,
     )
     return is_masked_BN
 
@@ -96,6 +116,29 @@ def _draw_tube(classes: Array, place_keys: Array, tubelets: int, wanted: int) ->
     lowest = _threshold(place_keys, places, wanted)
     for place in range(places):
         classes[place] = _TUBE if place_keys[place] >= lowest else _PLAIN
+    for tubelet in range(1, tubelets):
+        classes[tubelet * places : (tubelet + 1) * places] = classes[:places]
+
+
+@inlined
+def _draw_motion_tube(
+    classes: Array, place_keys: Array, chosen: Array, moves: Array, tubelets: int, wanted: int, wanted_moving: int
+) -> None:  # pragma: no cover (compiled)
+    """Hide ``wanted_moving`` of the places that move, and of the others what is left of ``wanted``."""
+    places = len(place_keys)
+    for group in range(2):
+        hidden = wanted_moving if group == 1 else wanted - wanted_moving
+        count = 0
+        for place in range(places):
+            if moves[place] == (group == 1):
+                chosen[count] = place_keys[place]
+                count += 1
+        lowest = np.uint64(2**63)
+        if hidden > 0:
+            lowest = _threshold(chosen, count, hidden)
+        for place in range(places):
+            if moves[place] == (group == 1):
+                classes[place] = _TUBE if place_keys[place] >= lowest else _PLAIN
     for tubelet in range(1, tubelets):
         classes[tubelet * places : (tubelet + 1) * places] = classes[:places]
 
@@ -187,15 +230,17 @@ def _hide_top(
         is_masked[j] = (classes[j] > split) | ((classes[j] == split) & (keys[j] >= lowest))
 
 
-@entry_point("void(b1[:,::1], f4[:,:,:,::1], UniTuple(i8,5), i8, u8, i8, i8, f8, i8)")
+@entry_point("void(b1[:,::1], f4[:,:,:,::1], b1[:,::1], UniTuple(i8,5), i8, u8, i8, i8, i8, f8, i8)")
 def _rank(
     is_masked_BN: Array,
     boxes_BKT4: Array,
+    moves_BS: Array,
     shape: tuple[int, int, int, int, int],
     kind: int,
     start: np.uint64,
     first: int,
     hidden: int,
+    hidden_moving: int,
     visible_fraction: float,
     reach: int,
 ) -> None:  # pragma: no cover (compiled)
@@ -210,8 +255,12 @@ def _rank(
         classes[:] = _PLAIN
         if kind != _RANDOM:
             _noise(place_keys, start, counter + np.uint64(tokens))
-            _draw_tube(classes, place_keys, tubelets, hidden // tubelets)
-        if kind > _TUBES:
+            if kind == _MOTION:
+                wanted = hidden // tubelets
+                _draw_motion_tube(classes, place_keys, chosen, moves_BS[clip], tubelets, wanted, hidden_moving)
+            else:
+                _draw_tube(classes, place_keys, tubelets, hidden // tubelets)
+        if kind >= _TRAJECTORY:
             _mark_objects(classes, boxes_BKT4[clip], shape, reach)
             if kind == _TRAJECTORY:
                 _show_some(classes, keys, chosen, visible_fraction)

@@ -83,6 +83,42 @@ def object_tokens(boxes_BKT4: Tensor, grid: TokenGrid, rule: RegionRule = "publi
     return torch.any(in_row[..., :, None] & in_column[..., None, :], dim=1).flatten(1)
 
 
+def place_motion(motion_BTHW2: Tensor, grid: TokenGrid) -> Tensor:
+    """Return how far each place of the grid moves a frame, on the mean of the clip.
+
+    Args:
+        motion_BTHW2: float (B, T, H / cell, W / cell, 2), pixels from each frame to the next, NaN where undefined.
+        grid: the token grid; cells divide its patches.
+
+    Returns:
+        float32 (B, rows x columns); 0 where motion is nowhere defined.
+
+    Raises:
+        ModelError: the cells do not fit the grid.
+    """
+    cells = motion_cells(motion_BTHW2, grid)
+    length = motion_BTHW2.float().square().sum(dim=4).sqrt()
+    by_place = torch.unflatten(torch.unflatten(length, 3, (grid.columns, cells)), 2, (grid.rows, cells))
+    return by_place.nanmean(dim=(1, 3, 5)).nan_to_num(nan=0.0).flatten(1)
+
+
+def motion_cells(motion_BTHW2: Tensor, grid: TokenGrid) -> int:
+    """Return how many cells of a motion array lie along a patch.
+
+    Raises:
+        ModelError: the cells do not fit the grid.
+    """
+    canvas = grid.canvas
+    shape = tuple(motion_BTHW2.shape)
+    cells = shape[2] // grid.rows if len(shape) == 5 else 0
+    if cells == 0 or shape[1:] != (canvas.num_frames, cells * grid.rows, cells * grid.columns, 2):
+        raise ModelError(
+            f"motion must be (B, {canvas.num_frames}, {grid.rows} x k, {grid.columns} x k, 2), whole cells in a patch, "
+            f"got {shape}: choose a cell size that divides the patch size of {grid.patch_size} px"
+        )
+    return cells
+
+
 def _check_boxes(boxes_BKT4: Tensor, grid: TokenGrid) -> None:
     num_frames = grid.tubelets * grid.tubelet_size
     if boxes_BKT4.ndim != 4 or boxes_BKT4.shape[2:] != (num_frames, 4):
@@ -137,7 +173,13 @@ def _mix(x: Tensor) -> Tensor:
     return (x >> 33) & (2**31 - 1)
 
 
-def sample_masks(params: MaskParams, grid: TokenGrid, boxes_BKT4: Tensor, noise: MaskNoise) -> Tensor:
+def sample_masks(
+    params: MaskParams,
+    grid: TokenGrid,
+    boxes_BKT4: Tensor,
+    noise: MaskNoise,
+    motion_BTHW2: Tensor | None = None,
+) -> Tensor:
     """Return one mask for every clip of a batch.
 
     Args:
@@ -145,23 +187,32 @@ def sample_masks(params: MaskParams, grid: TokenGrid, boxes_BKT4: Tensor, noise:
         grid: the token grid.
         boxes_BKT4: float (B, K, T, 4), xyxy in pixels, NaN where an object is absent.
         noise: for B clips, on the boxes' device.
+        motion_BTHW2: as in ``place_motion``; needed by masks of kind ``motion`` alone.
 
     Returns:
         bool (B, N), True where the student does not see the token; each row has ``num_masked(params, grid)`` of them.
 
     Raises:
-        ModelError: boxes or ratio do not fit the grid.
+        ModelError: boxes, motion or ratio do not fit the grid.
 
-    Source: SMILE, CVPR 2025; VideoMAE, NeurIPS 2022.
+    Source: SMILE, CVPR 2025; VideoMAE, NeurIPS 2022; TrackMAE, CVPR 2026.
     """
     hidden = num_masked(params, grid)
     rank_BN = _unique(noise.tokens_BN)
-    class_BN = _classes(params, grid, boxes_BKT4, noise, rank_BN)
+    moves_BS = _moving_places(params, grid, motion_BTHW2, noise.places_BS) if params.uses_motion else None
+    class_BN = _classes(params, grid, boxes_BKT4, noise, rank_BN, moves_BS)
     return _top(rank_BN + (class_BN << 60), hidden)
 
 
 def draw_masks(
-    params: MaskParams, grid: TokenGrid, boxes_BKT4: Tensor, *, seed: int, step: int, first: int = 0
+    params: MaskParams,
+    grid: TokenGrid,
+    boxes_BKT4: Tensor,
+    *,
+    seed: int,
+    step: int,
+    first: int = 0,
+    motion_BTHW2: Tensor | None = None,
 ) -> Tensor:
     """Return all masks of a part of a global batch.
 
@@ -171,16 +222,17 @@ def draw_masks(
         boxes_BKT4: float (B, K, T, 4) on the device where the masks are wanted; NaN where an object is absent.
         seed, step: of the run.
         first: place in the global batch of the first clip.
+        motion_BTHW2: as in ``place_motion``; needed by masks of kind ``motion`` alone.
 
     Returns:
         bool (masks_per_clip, B, N), True where the student does not see the token.
 
     Raises:
-        ModelError: boxes or ratio do not fit the grid.
+        ModelError: boxes, motion or ratio do not fit the grid.
     """
     count, device = len(boxes_BKT4), boxes_BKT4.device
     fresh = 1 if params.further_masks == "permuted" else params.masks_per_clip
-    masks = [_draw_mask(params, grid, boxes_BKT4, seed, step, first, mask) for mask in range(fresh)]
+    masks = [_draw_mask(params, grid, boxes_BKT4, motion_BTHW2, seed, step, first, mask) for mask in range(fresh)]
     for mask in range(fresh, params.masks_per_clip):
         order = mask_noise(seed, step, first, count, grid, device, mask).clips_B.argsort()
         masks.append(masks[0][order])
@@ -189,12 +241,24 @@ def draw_masks(
 
 
 def _draw_mask(
-    params: MaskParams, grid: TokenGrid, boxes_BKT4: Tensor, seed: int, step: int, first: int, mask: int
+    params: MaskParams,
+    grid: TokenGrid,
+    boxes_BKT4: Tensor,
+    motion_BTHW2: Tensor | None,
+    seed: int,
+    step: int,
+    first: int,
+    mask: int,
 ) -> Tensor:
-    if boxes_BKT4.device.type != "cpu":
-        noise = mask_noise(seed, step, first, len(boxes_BKT4), grid, boxes_BKT4.device, mask)
-        return sample_masks(params, grid, boxes_BKT4, noise)
+    count, device = len(boxes_BKT4), boxes_BKT4.device
+    if device.type != "cpu":
+        noise = mask_noise(seed, step, first, count, grid, device, mask)
+        return sample_masks(params, grid, boxes_BKT4, noise, motion_BTHW2)
     _check_boxes(boxes_BKT4, grid)
+    moves_BS = torch.zeros(count, 0, dtype=torch.bool)
+    if params.uses_motion:
+        noise = mask_noise(seed, step, first, count, grid, device, mask)
+        moves_BS = _moving_places(params, grid, motion_BTHW2, noise.places_BS)
     ranked = rank_on_cpu(
         params.kind,
         grid,
@@ -204,8 +268,33 @@ def _draw_mask(
         hidden=num_masked(params, grid),
         visible_fraction=_visible_fraction(params),
         region=params.region or "published",
+        moves_BS=moves_BS.contiguous().numpy(),
+        hidden_moving=_hidden_moving(params, grid) if params.uses_motion else 0,
     )
     return torch.from_numpy(ranked)
+
+
+def _moving_places(params: MaskParams, grid: TokenGrid, motion_BTHW2: Tensor | None, places_BS: Tensor) -> Tensor:
+    """Return the half of the places that moves most, bool (B, S); noise decides between equals."""
+    if motion_BTHW2 is None:
+        raise ModelError(f"masks of kind {params.kind!r} need the clips' motion: load it with Loader(..., motion=True)")
+    by_noise = _unique(places_BS).argsort(dim=1)
+    moved = place_motion(motion_BTHW2, grid).gather(1, by_noise)
+    order = by_noise.gather(1, moved.argsort(dim=1, descending=True, stable=True))
+    return torch.zeros_like(places_BS, dtype=torch.bool).scatter(1, order[:, : _num_moving(grid)], True)
+
+
+def _num_moving(grid: TokenGrid) -> int:
+    return (grid.tokens_per_tubelet + 1) // 2
+
+
+def _hidden_moving(params: MaskParams, grid: TokenGrid) -> int:
+    """Return how many of the moving places are hidden; where a half is too small, the other one fills up."""
+    visible = grid.tokens_per_tubelet - num_masked(params, grid) // grid.tubelets
+    moving = _num_moving(grid)
+    fraction = 0.5 if params.fraction is None else params.fraction
+    shown = min(max(int(fraction * visible + 1e-9), visible - (grid.tokens_per_tubelet - moving)), moving)
+    return moving - shown
 
 
 def _visible_fraction(params: MaskParams) -> float:
@@ -213,12 +302,25 @@ def _visible_fraction(params: MaskParams) -> float:
     return _PUBLISHED_VISIBLE_FRACTION if fraction is None else fraction
 
 
-def _classes(params: MaskParams, grid: TokenGrid, boxes_BKT4: Tensor, noise: MaskNoise, rank_BN: Tensor) -> Tensor:
+def _classes(
+    params: MaskParams,
+    grid: TokenGrid,
+    boxes_BKT4: Tensor,
+    noise: MaskNoise,
+    rank_BN: Tensor,
+    moves_BS: Tensor | None,
+) -> Tensor:
     if params.kind == "random":
         return torch.full_like(rank_BN, _PLAIN)
-    tube_BS = _top(_unique(noise.places_BS), num_masked(params, grid) // grid.tubelets)
+    rank_BS, hidden_places = _unique(noise.places_BS), num_masked(params, grid) // grid.tubelets
+    if moves_BS is None:
+        tube_BS = _top(rank_BS, hidden_places)
+    else:
+        hidden_moving = _hidden_moving(params, grid)
+        tube_BS = _top_among(rank_BS, moves_BS, hidden_moving)
+        tube_BS |= _top_among(rank_BS, ~moves_BS, hidden_places - hidden_moving)
     class_BN = torch.where(tube_BS, _TUBE, _PLAIN).repeat(1, grid.tubelets)
-    if params.kind == "tube":
+    if not params.uses_boxes:
         return class_BN
     object_BN = object_tokens(boxes_BKT4, grid, params.region or "published")
     if params.kind == "trajectory":
@@ -246,3 +348,10 @@ def _unique(noise: Tensor) -> Tensor:
 def _top(key: Tensor, count: int) -> Tensor:
     """Return where the ``count`` largest of every row lie; a row's keys differ from each other."""
     return key >= key.topk(count, dim=1, sorted=True).values[:, -1:]
+
+
+def _top_among(key: Tensor, among: Tensor, count: int) -> Tensor:
+    """Return where the ``count`` largest of those ``among`` lie in every row, none for a count of 0."""
+    if count == 0:
+        return torch.zeros_like(among)
+    return _top(key.masked_fill(~among, -1), count)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, get_args
+from typing import Any, NamedTuple, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,42 @@ from smile_synth.recipe.student import PositionCode, StudentParams, Transformer
 LAYER_NORM_EPS = 1e-6
 
 
+# Weights that published students do not have; an export leaves them out.
+EXTRA_WEIGHTS = ("visible_head.", "motion_head.", "motion_decoder.", "encoder_to_motion.", "motion_mask_token")
+
+
+@dataclass(frozen=True)
+class ExtraHeads:
+    """What a student predicts beside the published targets of hidden tokens; 0 where it does not.
+
+    Args:
+        visible_dim: values predicted for a visible token, by one linear layer on the encoder's output.
+        motion_dim: values predicted for a hidden token's motion.
+        motion_decoder_depth: blocks of a second decoder for these; 0 makes them a second output of the decoder.
+    """
+
+    visible_dim: int = 0
+    motion_dim: int = 0
+    motion_decoder_depth: int = 0
+
+
+NO_EXTRA_HEADS = ExtraHeads()
+
+
+class Prediction(NamedTuple):
+    """What a student predicts of clips; None where it predicts nothing of the kind.
+
+    Args:
+        hidden_BMD: float (B, M, target_dim), of hidden tokens, in the order of their numbers.
+        motion_BMD: float (B, M, motion_dim), of hidden tokens, likewise.
+        visible_BVD: float (B, V, visible_dim), of visible tokens, likewise.
+    """
+
+    hidden_BMD: Tensor | None = None
+    motion_BMD: Tensor | None = None
+    visible_BVD: Tensor | None = None
+
+
 @dataclass(frozen=True)
 class StudentShape:
     """Every size that decides a student's weights.
@@ -29,9 +65,10 @@ class StudentShape:
         encoder, decoder: width, depth and heads.
         mlp_ratio: hidden width of a block's MLP over the block's width.
         grid: the token grid of its clips.
-        target_dim: numbers predicted for a token.
+        target_dim: values predicted for a hidden token; 0 where only motion is predicted.
         layer_norm_eps: added to the variance by every norm.
         positions: the fixed code that says where a token stands.
+        heads: what is predicted besides.
     """
 
     encoder: Transformer
@@ -41,11 +78,28 @@ class StudentShape:
     target_dim: int
     layer_norm_eps: float = LAYER_NORM_EPS
     positions: PositionCode = "flat"
+    heads: ExtraHeads = NO_EXTRA_HEADS
 
     @classmethod
-    def of(cls, params: StudentParams, grid: TokenGrid, target_dim: int) -> StudentShape:
+    def of(
+        cls, params: StudentParams, grid: TokenGrid, target_dim: int, heads: ExtraHeads = NO_EXTRA_HEADS
+    ) -> StudentShape:
         """Return the shape that the parameters ask for."""
-        return cls(params.encoder, params.decoder, params.mlp_ratio, grid, target_dim, positions=params.positions)
+        return cls(
+            params.encoder, params.decoder, params.mlp_ratio, grid, target_dim, positions=params.positions, heads=heads
+        )
+
+    @property
+    def has_decoder(self) -> bool:
+        """Whether there is anything for the decoder to predict."""
+        return self.target_dim > 0 or (self.heads.motion_dim > 0 and not self.heads.motion_decoder_depth)
+
+    @property
+    def motion_decoder(self) -> Transformer | None:
+        """Width, depth and heads of the second decoder; None where there is none."""
+        if not (self.heads.motion_dim and self.heads.motion_decoder_depth):
+            return None
+        return self.decoder._replace(depth=self.heads.motion_decoder_depth)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the shape as plain values that JSON and a safe checkpoint can hold."""
@@ -57,6 +111,7 @@ class StudentShape:
             "target_dim": self.target_dim,
             "layer_norm_eps": self.layer_norm_eps,
             "positions": self.positions,
+            "heads": asdict(self.heads),
         }
 
     @classmethod
@@ -68,7 +123,9 @@ class StudentShape:
         """
         try:
             stacks = {name: Transformer(**values[name]) for name in ("encoder", "decoder")}
-            shape = cls(**{**values, **stacks, "grid": TokenGrid(**values["grid"])})
+            # Checkpoints of earlier versions have no extra heads.
+            heads = ExtraHeads(**values.get("heads", {}))
+            shape = cls(**{**values, **stacks, "grid": TokenGrid(**values["grid"]), "heads": heads})
         except (KeyError, TypeError) as problem:
             raise ModelError(f"not the shape of a student: {problem}; got {values!r}") from problem
         known = get_args(PositionCode)
@@ -141,29 +198,35 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Predicts the targets of hidden tokens from all tokens."""
+    """Works out hidden tokens from the visible ones.
+
+    Args:
+        shape: every size of the student.
+        stack: width, depth and heads of this decoder.
+        output_dim: values of its head ``head``; 0 for a decoder without one.
+    """
 
     positions_1ND: Tensor
 
-    def __init__(self, shape: StudentShape) -> None:
+    def __init__(self, shape: StudentShape, stack: Transformer, output_dim: int) -> None:
         super().__init__()
-        width, depth, heads = shape.decoder
+        width, depth, heads = stack
         eps = shape.layer_norm_eps
         self.blocks = nn.ModuleList(Block(width, heads, shape.mlp_ratio, eps) for _ in range(depth))
         self.norm = nn.LayerNorm(width, eps=eps)
-        self.head = nn.Linear(width, shape.target_dim)
+        self.head = nn.Linear(width, output_dim) if output_dim else None
         self.checkpointing = False
         positions = position_code(shape.positions, shape.grid, width)
         self.register_buffer("positions_1ND", positions, persistent=False)
 
     def forward(self, visible_BVD: Tensor, mask_token: Tensor, visible_BV: Tensor, masked_BM: Tensor) -> Tensor:
-        """Return predictions (B, M, target_dim) for the hidden places."""
+        """Return the hidden tokens (B, M, D), normalised, for the heads to read."""
         positions = self.positions_1ND[0].to(visible_BVD.dtype)
         seen = visible_BVD + positions[visible_BV]
         hidden = mask_token.to(visible_BVD.dtype) + positions[masked_BM]
         tokens = run_blocks(self.blocks, torch.cat([seen, hidden], dim=1), self.checkpointing)
-        predicted: Tensor = self.head(self.norm(tokens[:, -masked_BM.shape[1] :]))
-        return predicted
+        normed: Tensor = self.norm(tokens[:, -masked_BM.shape[1] :])
+        return normed
 
 
 class Student(nn.Module):
@@ -174,38 +237,67 @@ class Student(nn.Module):
         drop_path: chance that the last encoder block is skipped in training.
         activation_checkpointing: recompute blocks in the backward pass.
 
-    Source: VideoMAE, NeurIPS 2022.
+    Source: VideoMAE, NeurIPS 2022; TrackMAE, CVPR 2026, for a second decoder of motion.
     """
 
     def __init__(self, shape: StudentShape, *, drop_path: float = 0.0, activation_checkpointing: bool = False) -> None:
         super().__init__()
         self.shape = shape
         self.encoder = Encoder(shape, drop_path)
-        self.decoder = Decoder(shape)
-        self.encoder_to_decoder = nn.Linear(shape.encoder.width, shape.decoder.width, bias=False)
-        self.mask_token = nn.Parameter(torch.zeros(1, 1, shape.decoder.width))
-        self.encoder.checkpointing = self.decoder.checkpointing = activation_checkpointing
-        nn.init.trunc_normal_(self.mask_token, std=0.02, a=-0.02, b=0.02)
+        self.decoder = Decoder(shape, shape.decoder, shape.target_dim) if shape.has_decoder else None
+        self.encoder_to_decoder = self._bridge() if shape.has_decoder else None
+        self.mask_token = self._mask_token() if shape.has_decoder else None
+        stack, heads = shape.motion_decoder, shape.heads
+        self.motion_decoder = Decoder(shape, stack, heads.motion_dim) if stack is not None else None
+        self.encoder_to_motion = self._bridge() if stack is not None else None
+        self.motion_mask_token = self._mask_token() if stack is not None else None
+        shares = heads.motion_dim and stack is None
+        self.motion_head = nn.Linear(shape.decoder.width, heads.motion_dim) if shares else None
+        self.visible_head = nn.Linear(shape.encoder.width, heads.visible_dim) if heads.visible_dim else None
+        for part in (self.encoder, self.decoder, self.motion_decoder):
+            if part is not None:
+                part.checkpointing = activation_checkpointing
+        for token in (self.mask_token, self.motion_mask_token):
+            if token is not None:
+                nn.init.trunc_normal_(token, std=0.02, a=-0.02, b=0.02)
         self.apply(initialise)
 
-    def forward(self, video_BCTHW: Tensor, is_masked_BN: Tensor, num_masked: int | None = None) -> Tensor:
-        """Return predictions for the hidden tokens, in the order of their numbers.
+    def _bridge(self) -> nn.Linear:
+        return nn.Linear(self.shape.encoder.width, self.shape.decoder.width, bias=False)
+
+    def _mask_token(self) -> nn.Parameter:
+        return nn.Parameter(torch.zeros(1, 1, self.shape.decoder.width))
+
+    @property
+    def blocks(self) -> tuple[nn.Module, ...]:
+        """Every transformer block: the encoder's, then those of the decoders."""
+        parts = (self.encoder, self.decoder, self.motion_decoder)
+        return tuple(block for part in parts if part is not None for block in part.blocks)
+
+    def forward(self, video_BCTHW: Tensor, is_masked_BN: Tensor, num_masked: int | None = None) -> Prediction:
+        """Return predictions for hidden and, where asked for, for visible tokens.
 
         Args:
             video_BCTHW: float (B, 3, T, H, W), see ``normalise``.
             is_masked_BN: bool (B, N), True where the student does not see the token; the same number in every row.
             num_masked: that number, where it is known: saves a look at the mask, which stalls a GPU.
 
-        Returns:
-            float (B, M, target_dim).
-
         Raises:
             ModelError: video or mask do not fit.
         """
         visible_BV, masked_BM = split_tokens(is_masked_BN, self.shape.grid, num_masked)
-        tokens = self.encoder_to_decoder(self.encoder(video_BCTHW, visible_BV))
-        predicted: Tensor = self.decoder(tokens, self.mask_token, visible_BV, masked_BM)
-        return predicted
+        tokens_BVD = self.encoder(video_BCTHW, visible_BV)
+        hidden = motion = None
+        if self.decoder is not None and self.encoder_to_decoder is not None and self.mask_token is not None:
+            decoded = self.decoder(self.encoder_to_decoder(tokens_BVD), self.mask_token, visible_BV, masked_BM)
+            hidden = None if self.decoder.head is None else self.decoder.head(decoded)
+            motion = None if self.motion_head is None else self.motion_head(decoded)
+        if self.motion_decoder is not None and self.encoder_to_motion is not None:
+            decoded = self.motion_decoder(
+                self.encoder_to_motion(tokens_BVD), self.motion_mask_token, visible_BV, masked_BM
+            )
+            motion = cast(nn.Linear, self.motion_decoder.head)(decoded)
+        return Prediction(hidden, motion, None if self.visible_head is None else self.visible_head(tokens_BVD))
 
     def encode(self, video_BCTHW: Tensor, is_masked_BN: Tensor | None = None, num_masked: int | None = None) -> Tensor:
         """Return the encoder's tokens of the visible places, (B, V, D); of all where no mask is given.
@@ -220,10 +312,12 @@ class Student(nn.Module):
         return tokens
 
 
-def build_student(params: StudentParams, grid: TokenGrid, target_dim: int) -> Student:
+def build_student(
+    params: StudentParams, grid: TokenGrid, target_dim: int, heads: ExtraHeads = NO_EXTRA_HEADS
+) -> Student:
     """Return a student with fresh weights, drawn from torch's global generator."""
     return Student(
-        StudentShape.of(params, grid, target_dim),
+        StudentShape.of(params, grid, target_dim, heads),
         drop_path=params.drop_path,
         activation_checkpointing=params.activation_checkpointing,
     )

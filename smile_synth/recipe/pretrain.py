@@ -10,7 +10,7 @@ from smile_synth.params import NoEffect, Positive, StrictParams
 from smile_synth.recipe.loading import LoadingParams
 from smile_synth.recipe.student import StudentParams
 
-MaskKind = Literal["random", "tube", "trajectory", "trajectory_visible_tubelet"]
+MaskKind = Literal["random", "tube", "trajectory", "trajectory_visible_tubelet", "motion"]
 RegionRule = Literal["published", "tight"]
 
 
@@ -20,12 +20,14 @@ class MaskParams(StrictParams):
     NO_EFFECT = (
         NoEffect(("visible_object_fraction",), when=lambda mask: mask.kind != "trajectory", why="on {kind!r} masks"),
         NoEffect(("region",), when=lambda mask: not mask.uses_boxes, why="on {kind!r} masks"),
+        NoEffect(("fraction",), when=lambda mask: not mask.uses_motion, why="on {kind!r} masks"),
         NoEffect(("further_masks",), when=lambda mask: mask.masks_per_clip == 1, why="with masks_per_clip 1"),
     )
 
     kind: MaskKind = "trajectory"
     """``random``; ``tube``: one spatial mask for all frames; ``trajectory``: object tokens hidden but for a fraction;
-    ``trajectory_visible_tubelet``: object tokens hidden but in one tubelet of the clip."""
+    ``trajectory_visible_tubelet``: object tokens hidden but in one tubelet of the clip; ``motion``: a tube, its visible
+    places drawn from the half that moves most and from the other half, as TrackMAE has it."""
     ratio: float = Field(default=0.8, gt=0, lt=1)
     """Share of all tokens that is hidden; exactly tubelets x floor(ratio x rows x columns) tokens."""
     visible_object_fraction: float | None = Field(default=None, ge=0, le=1)
@@ -33,6 +35,8 @@ class MaskParams(StrictParams):
     region: RegionRule | None = None
     """Which tokens an object covers, for trajectory kinds only. ``tight``: those its box overlaps. ``published``: one
     row and one column more on the far side. Absent: ``published``."""
+    fraction: float | None = Field(default=None, ge=0, le=1)
+    """Share of the visible places drawn from the half that moves most, for ``motion`` only; absent: 0.5."""
     masks_per_clip: int = Field(default=1, ge=1, le=16)
     """Masks drawn for every clip of a batch; the teacher runs once for all of them."""
     further_masks: Literal["fresh", "permuted"] | None = None
@@ -44,6 +48,11 @@ class MaskParams(StrictParams):
     def uses_boxes(self) -> bool:
         """Whether the masks depend on where the objects are."""
         return self.kind.startswith("trajectory")
+
+    @property
+    def uses_motion(self) -> bool:
+        """Whether the masks depend on what moves."""
+        return self.kind == "motion"
 
 
 class TeacherParams(StrictParams):
@@ -105,27 +114,66 @@ class TeacherParams(StrictParams):
         return self.model or "ViT-B-16-quickgelu"
 
 
+class MotionTargetParams(StrictParams):
+    """Exact motion as a target: the displacement within each token's tubelet, known from the scene.
+
+    It is divided by one standard deviation for the whole dataset, never per token: what a token moves on the whole is
+    what is to be learned.
+    """
+
+    NO_EFFECT = (NoEffect(("head",), when=lambda motion: not motion.of_hidden, why="where tokens are {tokens!r}"),)
+
+    weight: float | None = Field(default=None, gt=0)
+    """Weight of the motion losses beside features or pixels; absent: 1."""
+    tokens: Literal["all", "hidden", "visible"] = "all"
+    """Whose motion is predicted: that of ``hidden`` tokens by the decoder, that of ``visible`` ones by one linear layer
+    on the encoder's output, or both, each with its own mean."""
+    cells: Literal[1, 4] = 1
+    """Displacements a token: their mean, or one for each quarter (2 x 2)."""
+    loss: Literal["mse", "smooth_l1"] = "mse"
+    """Error of predicted motion: mean squared, or smooth L1."""
+    head: Literal["shared", "decoder"] | None = None
+    """What predicts hidden motion: the decoder by a second output (``shared``), or a second ``decoder`` of two blocks
+    with its own linear layer from the encoder, as TrackMAE has it. Absent: ``shared``."""
+
+    @property
+    def dim(self) -> int:
+        """Values predicted for a token: x and y of every cell."""
+        return 2 * self.cells
+
+    @property
+    def of_hidden(self) -> bool:
+        """Whether hidden tokens' motion is predicted."""
+        return self.tokens != "visible"
+
+    @property
+    def of_visible(self) -> bool:
+        """Whether visible tokens' motion is predicted."""
+        return self.tokens != "hidden"
+
+
 class TargetParams(StrictParams):
-    """What the student predicts of hidden tokens, and how its error is measured."""
+    """What the student predicts, and how its error is measured."""
 
     NO_EFFECT = (
         NoEffect(
-            ("standardise", "loss"),
-            when=lambda target: target.kind == "pixels",
+            ("standardise", "loss", "visible_weight", "visible_falloff"),
+            when=lambda target: not target.uses_teacher,
             why="where the target's kind is {kind!r}",
         ),
         NoEffect(
-            ("pixel_loss",), when=lambda target: target.kind == "features", why="where the target's kind is {kind!r}"
+            ("pixel_loss",), when=lambda target: not target.uses_pixels, why="where the target's kind is {kind!r}"
         ),
         NoEffect(
             ("feature_weight", "pixel_weight"),
             when=lambda target: target.kind != "both",
             why="where the target's kind is {kind!r}",
         ),
+        NoEffect(("visible_falloff",), when=lambda target: target.visible_weight is None, why="without visible_weight"),
     )
 
-    kind: Literal["features", "pixels", "both"] = "features"
-    """Features of the teacher, normalised pixels, or both side by side."""
+    kind: Literal["features", "pixels", "both", "motion"] = "features"
+    """Features of the teacher, normalised pixels, both side by side, or ``motion`` alone."""
     standardise: Literal["channel", "token", "none"] | None = None
     """How features are standardised: per ``channel`` over all tokens of the clip (published, and the default), per
     ``token`` over its channels, or not."""
@@ -137,11 +185,36 @@ class TargetParams(StrictParams):
     """Weight of the features' loss where ``kind`` is ``both``; absent: 1."""
     pixel_weight: float | None = Field(default=None, gt=0)
     """Weight of the pixels' loss where ``kind`` is ``both``; absent: 1."""
+    visible_weight: float | None = Field(default=None, gt=0)
+    """Predict the features of visible tokens too, by one linear layer on the encoder's output, with this weight
+    (V-JEPA 2.1); absent: hidden tokens only."""
+    visible_falloff: Literal["distance", "none"] | None = None
+    """How the weight of a visible token falls off: by the root of its ``distance`` to the nearest hidden token, in
+    tokens (published, and the default), or not."""
+    motion: MotionTargetParams | None = None
+    """Exact motion as a further target. Needs stores with the array ``motion``. Absent: none, unless ``kind`` is
+    ``motion``."""
 
     @property
     def uses_teacher(self) -> bool:
         """Whether a teacher is needed."""
-        return self.kind != "pixels"
+        return self.kind in ("features", "both")
+
+    @property
+    def uses_pixels(self) -> bool:
+        """Whether pixels are predicted."""
+        return self.kind in ("pixels", "both")
+
+    @property
+    def motion_or_default(self) -> MotionTargetParams | None:
+        """How motion is predicted, defaults applied; None where it is not."""
+        return self.motion or (MotionTargetParams() if self.kind == "motion" else None)
+
+    @model_validator(mode="after")
+    def _check_motion_weight(self) -> TargetParams:
+        if self.kind == "motion" and self.motion is not None and self.motion.weight is not None:
+            raise ValueError("motion.weight has no effect where motion is the only target: leave it out")
+        return self
 
 
 class OptimizerParams(StrictParams):
@@ -302,6 +375,11 @@ class PretrainParams(StrictParams):
     def teacher_or_default(self) -> TeacherParams | None:
         """The teacher, defaults applied; None where the target needs none."""
         return (self.teacher or TeacherParams()) if self.target.uses_teacher else None
+
+    @property
+    def uses_motion(self) -> bool:
+        """Whether the target or a mask needs the stores' motion."""
+        return self.target.motion_or_default is not None or any(stage.mask.uses_motion for stage in self.plan)
 
     @model_validator(mode="after")
     def _check_stages(self) -> PretrainParams:

@@ -9,6 +9,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from smile_synth.masking.grid import TokenGrid
+from smile_synth.model.student import NO_EXTRA_HEADS, ExtraHeads, StudentShape
 from smile_synth.recipe.student import StudentParams, Transformer
 
 # Dense bfloat16 (CUDA) peaks in FLOP/s, from the vendors' data sheets; matched against the device's name in order.
@@ -35,12 +36,14 @@ class StudentCost:
         grid: its tokens.
         num_masked: tokens hidden in a clip.
         target_dim: values predicted for a hidden token.
+        heads: what is predicted besides.
     """
 
     params: StudentParams
     grid: TokenGrid
     num_masked: int
     target_dim: int
+    heads: ExtraHeads = NO_EXTRA_HEADS
 
     @property
     def num_visible(self) -> int:
@@ -50,17 +53,25 @@ class StudentCost:
     @property
     def forward_flops(self) -> float:
         """FLOPs of one forward pass: matrix products and attention."""
-        width, decoder_width = self.params.encoder.width, self.params.decoder.width
+        width = self.params.encoder.width
         embed = 2.0 * self.num_visible * self.grid.pixels_per_token * width
+        visible_head = 2.0 * self.num_visible * width * self.heads.visible_dim
+        decoder_width = self.params.decoder.width
+        hidden_heads = 2.0 * self.num_masked * decoder_width * (self.target_dim + self.heads.motion_dim)
         bridge = 2.0 * self.num_visible * width * decoder_width
-        head = 2.0 * self.num_masked * decoder_width * self.target_dim
         return (
             embed
-            + bridge
-            + head
             + _stack_flops(self.params.encoder, self.num_visible, self.params.mlp_ratio)
-            + _stack_flops(self.params.decoder, self.grid.num_tokens, self.params.mlp_ratio)
+            + visible_head
+            + hidden_heads
+            + sum(bridge + _stack_flops(stack, self.grid.num_tokens, self.params.mlp_ratio) for stack in self._decoders)
         )
+
+    @property
+    def _decoders(self) -> list[Transformer]:
+        shape = StudentShape.of(self.params, self.grid, self.target_dim, self.heads)
+        motion = shape.motion_decoder
+        return [*([shape.decoder] if shape.has_decoder else []), *([motion] if motion is not None else [])]
 
     @property
     def training_flops(self) -> float:
@@ -70,7 +81,8 @@ class StudentCost:
     def activation_bytes(self, bytes_per_value: int) -> float:
         """Return a rough size of what one clip's backward pass needs (18 values per token, channel and block)."""
         total = 0.0
-        for stack, tokens in ((self.params.encoder, self.num_visible), (self.params.decoder, self.grid.num_tokens)):
+        decoders = [(stack, self.grid.num_tokens) for stack in self._decoders]
+        for stack, tokens in ((self.params.encoder, self.num_visible), *decoders):
             per_block = 2.0 if self.params.activation_checkpointing else 10.0 + 2.0 * self.params.mlp_ratio
             total += tokens * stack.width * stack.depth * per_block
         return total * bytes_per_value

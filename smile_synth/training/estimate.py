@@ -53,11 +53,21 @@ def _sizes(job: Job, learner: Learner, num_parameters: int) -> Rows:
     teacher = job.params.teacher_or_default
     return [
         ("student", f"{num_parameters / 1e6:.1f} M parameters ({encoder / 1e6:.1f} M of them the encoder)"),
-        ("teacher", "none, the target is pixels" if teacher is None else f"{teacher.model_name} ({teacher.library})"),
+        ("target", _target(job)),
+        ("teacher", "none" if teacher is None else f"{teacher.model_name} ({teacher.library})"),
         ("tokens", f"{grid.tubelets} x {grid.rows} x {grid.columns} = {grid.num_tokens}, {cost.num_visible} visible"),
         ("clips", f"{job.num_clips} in {len(job.stores)} store(s)"),
         ("processes", f"{job.world.size} x {job.world.device}, {str(learner.precision).removeprefix('torch.')}"),
     ]
+
+
+def _target(job: Job) -> str:
+    target, motion = job.params.target, job.objective.motion
+    kinds = {"both": ["features", "pixels"], "motion": []}.get(target.kind, [target.kind])
+    if motion is not None:
+        tokens = {"all": "all tokens", "hidden": "hidden tokens", "visible": "visible tokens"}[motion.tokens]
+        kinds.append(f"motion of {tokens}, in units of {job.objective.motion_std:.3g} px a frame")
+    return " and ".join(kinds)
 
 
 def _stages(job: Job) -> Rows:
@@ -117,7 +127,13 @@ def _time_a_clip(job: Job, learner: Learner, stage: Stage) -> tuple[float, int]:
 def _time_update(job: Job, learner: Learner, stage: Stage, count: int) -> float:
     """Return the seconds that an update on ``count`` clips of each process takes."""
     world = job.world
-    with Loader(job.stores, batch_size=count * world.size, seed=0, rank=world.rank, world_size=world.size) as loader:
+    with Loader(
+        job.stores,
+        batch_size=count * world.size,
+        seed=0,
+        rank=world.rank,
+        world_size=world.size,
+    ) as loader:
         batch = next(iter(loader))
     clips = Clips(batch.frames_BTHWC.to(world.device), batch.boxes_BKT4.to(world.device), batch.first)
     began = time.perf_counter()

@@ -14,9 +14,10 @@ from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forwar
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
+from smile_synth.masking.grid import TokenGrid
 from smile_synth.masking.masks import draw_masks, num_masked
 from smile_synth.model.patches import normalise
-from smile_synth.model.student import Student, build_student
+from smile_synth.model.student import Prediction, Student, build_student
 from smile_synth.recipe.pretrain import MaskParams, PretrainParams, RuntimeParams
 from smile_synth.training.checkpoint import load_model_state, model_state
 from smile_synth.training.device import pick_precision
@@ -40,15 +41,24 @@ class Clips:
         frames_BTHWC: uint8.
         boxes_BKT4: float32.
         first: place of our first clip in the global batch.
+        motion_BTHW2: displacements to the next frame, as the store has them; None where nobody asks for them.
     """
 
     frames_BTHWC: Tensor
     boxes_BKT4: Tensor
     first: int
+    motion_BTHW2: Tensor | None = None
 
     def part(self, start: int, stop: int) -> Clips:
         """Return some of the clips."""
-        return Clips(self.frames_BTHWC[start:stop], self.boxes_BKT4[start:stop], self.first + start)
+        motion = None if self.motion_BTHW2 is None else self.motion_BTHW2[start:stop]
+        return Clips(self.frames_BTHWC[start:stop], self.boxes_BKT4[start:stop], self.first + start, motion)
+
+    def masks(self, params: MaskParams, grid: TokenGrid, *, seed: int, step: int) -> Tensor:
+        """Return all masks of these clips, bool (masks, B, N)."""
+        return draw_masks(
+            params, grid, self.boxes_BKT4, seed=seed, step=step, first=self.first, motion_BTHW2=self.motion_BTHW2
+        )
 
 
 @dataclass(frozen=True)
@@ -74,29 +84,36 @@ class Look:
         frames_BTHWC: uint8 clips.
         is_masked_BN: what was hidden.
         tokens_BVD: the encoder's tokens of what was visible.
-        prediction_BMD: what was predicted of what was hidden.
+        prediction: what was predicted.
         targets: what was to be predicted.
+        motion_BND: predicted motion of every token, NaN where none was predicted; None where motion is no target.
     """
 
     frames_BTHWC: Tensor
     is_masked_BN: Tensor
     tokens_BVD: Tensor
-    prediction_BMD: Tensor
+    prediction: Prediction
     targets: Targets
+    motion_BND: Tensor | None
 
     @property
     def target_BND(self) -> Tensor:
-        """What was to be predicted of every token: features first, then pixels."""
-        features, patches = self.targets
+        """What was to be predicted of every token: features first, then pixels; motion where it is the only target."""
+        features, patches, motion = self.targets
         pixels = None if patches is None else pixel_target(patches)
-        return torch.cat([part for part in (features, pixels) if part is not None], dim=2)
+        parts = [part for part in (features, pixels) if part is not None]
+        if not parts and motion is not None:
+            return motion.nan_to_num(nan=0.0)
+        return torch.cat(parts, dim=2)
 
     @property
     def error_BN(self) -> Tensor:
-        """Mean squared error of every hidden token, 0 for the visible ones."""
-        expected_BMD = self.target_BND[self.is_masked_BN].view_as(self.prediction_BMD)
-        error_BN = torch.zeros(self.is_masked_BN.shape, device=expected_BMD.device)
-        error_BN[self.is_masked_BN] = (self.prediction_BMD.float() - expected_BMD).square().mean(dim=2).flatten()
+        """Mean squared error of every hidden token, 0 for the visible ones and where motion is the only target."""
+        error_BN = torch.zeros(self.is_masked_BN.shape, device=self.is_masked_BN.device)
+        predicted_BMD = self.prediction.hidden_BMD
+        if predicted_BMD is not None:
+            expected_BMD = self.target_BND[self.is_masked_BN].view_as(predicted_BMD)
+            error_BN[self.is_masked_BN] = (predicted_BMD.float() - expected_BMD).square().mean(dim=2).flatten()
         return error_BN
 
 
@@ -114,7 +131,8 @@ class Learner:
         self.params, self.objective, self.world, self.seed = params, objective, world, seed
         self.grid = objective.grid
         torch.manual_seed(_update_seed(seed, "weights", 0, 0))
-        self.student: Student = build_student(params.student, self.grid, objective.prediction_dim).to(world.device)
+        student = build_student(params.student, self.grid, objective.prediction_dim, objective.heads)
+        self.student: Student = student.to(world.device)
         self.precision = pick_precision(params.runtime.precision, world.device)
         self._forward = distribute(self.student, world, params)
         self._ema = [p.detach().clone() for p in self.student.parameters()] if params.ema_decay else []
@@ -152,7 +170,7 @@ class Learner:
 
     def _accumulate(self, clips: Clips, mask: MaskParams, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Sum the gradients of all masks and micro-batches; equal shares make the sum that of one large batch."""
-        masks_MBN = draw_masks(mask, self.grid, clips.boxes_BKT4, seed=self.seed, step=step, first=clips.first)
+        masks_MBN = clips.masks(mask, self.grid, seed=self.seed, step=step)
         count = len(clips.frames_BTHWC)
         size = min(self.params.runtime.micro_batch or count, count)
         weight = size / count / len(masks_MBN)
@@ -160,7 +178,7 @@ class Learner:
         loss, parts = torch.zeros((), device=self.world.device), dict[str, Tensor]()
         for start in range(0, count, size):
             part = clips.part(start, start + size)
-            target = self.objective.targets(part.frames_BTHWC)
+            target = self.objective.targets(part.frames_BTHWC, part.motion_BTHW2)
             # Autocast would round the pixels the same way later; now it saves half of their memory.
             video = normalise(part.frames_BTHWC, dtype=self.precision)
             for number, is_masked_BN in enumerate(masks_MBN[:, start : start + size]):
@@ -243,16 +261,17 @@ class Learner:
             mask: as in training.
             step: decides the masks.
         """
-        is_masked_BN = draw_masks(mask, self.grid, clips.boxes_BKT4, seed=self.seed, step=step, first=clips.first)[0]
+        is_masked_BN = clips.masks(mask, self.grid, seed=self.seed, step=step)[0]
         self.student.eval()
         video, hidden = normalise(clips.frames_BTHWC, dtype=self.precision), num_masked(mask, self.grid)
-        targets = self.objective.targets(clips.frames_BTHWC)
+        targets = self.objective.targets(clips.frames_BTHWC, clips.motion_BTHW2)
         # A few clips are not worth compiling for; sharded weights come together only in the wrapped call.
         forward = self._forward if isinstance(self._forward, FSDPModule) else self.student.forward
         with self.autocast():
             tokens = self.student.encode(video, is_masked_BN, hidden)
             prediction = forward(video, is_masked_BN, hidden)
-        return Look(clips.frames_BTHWC, is_masked_BN, tokens, prediction, targets)
+        motion = self.objective.predicted_motion(prediction, is_masked_BN)
+        return Look(clips.frames_BTHWC, is_masked_BN, tokens, prediction, targets, motion)
 
 
 def _local(tensor: Tensor) -> Tensor:
@@ -297,7 +316,7 @@ def _compiles(runtime: RuntimeParams, world: World) -> bool:
 
 def _shard(student: Student, world: World, runtime: RuntimeParams) -> nn.Module:
     mesh = torch.distributed.device_mesh.init_device_mesh(world.device.type, (world.size,))
-    for block in (*student.encoder.blocks, *student.decoder.blocks):
+    for block in student.blocks:
         if _compiles(runtime, world):
             block.compile()
         fully_shard(block, mesh=mesh)

@@ -22,18 +22,24 @@ SMOOTHING_SHARE = 50
 
 
 def mask_picture(
-    frames_THWC: Image_HWC, is_masked_N: npt.NDArray[np.bool_], error_N: npt.NDArray[np.float32], grid: TokenGrid
+    frames_THWC: Image_HWC,
+    is_masked_N: npt.NDArray[np.bool_],
+    error_N: npt.NDArray[np.float32],
+    grid: TokenGrid,
+    motions_N2: Sequence[npt.NDArray[np.float32]] = (),
 ) -> Image_HWC:
-    """Return three rows of pictures, one column a tubelet: the input, what the student sees, where the error is.
+    """Return rows of pictures, one column a tubelet: the input, what the student sees, where the error is, motion.
 
     Args:
         frames_THWC: uint8 clip.
         is_masked_N: hidden tokens.
         error_N: error of each hidden token; the others are not looked at.
         grid: the tokens of the clip.
+        motions_N2: motion of every token, x before y, NaN where there is none; the first sets the scale.
 
     Returns:
-        uint8 (3 H, tubelets x W, 3); dark red is a small error and bright yellow the clip's largest.
+        uint8 (rows x H, tubelets x W, 3); dark red is a small error and bright yellow the clip's largest. Motion has
+        the colours of ``motion_colours``.
     """
     first_frames = frames_THWC[:: grid.tubelet_size]
     hidden = _on_pixels(is_masked_N, grid)[..., None]
@@ -41,12 +47,29 @@ def mask_picture(
     largest = float(error_N[is_masked_N].max()) if is_masked_N.any() else 0.0
     heat = _hot(_on_pixels(error_N / max(largest, 1e-12), grid))
     errors = np.where(hidden, heat, first_frames // 4)
-    rows = [np.concatenate(list(row), axis=1) for row in (first_frames, seen, errors)]
+    pictures = [first_frames, seen, errors]
+    if motions_N2:
+        fastest = float(np.nan_to_num(np.hypot(*motions_N2[0].T)).max())
+        pictures += [_on_pixels(motion_colours(motion_N2, fastest), grid) for motion_N2 in motions_N2]
+    rows = [np.concatenate(list(row), axis=1) for row in pictures]
     return np.ascontiguousarray(np.concatenate(rows, axis=0).astype(np.uint8))
 
 
+def motion_colours(motion_N2: npt.NDArray[np.float32], fastest: float) -> Image_HWC:
+    """Return the colours (N, 3) of motions (N, 2): the hue is the direction, red to the right and lime downwards.
+
+    Brightness is the length, up to ``fastest``; what is not defined (NaN) is grey.
+    """
+    x_N, y_N = motion_N2.T
+    turn_N1 = np.arctan2(y_N, x_N)[:, None] / (2 * np.pi)
+    wheel_N3 = np.clip(np.abs((turn_N1 - np.array([0, 1 / 3, 2 / 3]) + 0.5) % 1 - 0.5) * -6 + 2, 0, 1)
+    bright_N1 = np.minimum(np.hypot(x_N, y_N) / max(fastest, 1e-12), 1)[:, None]
+    colours_N3 = np.where(np.isnan(bright_N1), HIDDEN_GREY, np.nan_to_num(255 * wheel_N3 * bright_N1))
+    return np.rint(colours_N3).astype(np.uint8)
+
+
 def _on_pixels(values_N: npt.NDArray[Value], grid: TokenGrid) -> npt.NDArray[Value]:
-    on_grid = values_N.reshape(grid.tubelets, grid.rows, grid.columns)
+    on_grid = values_N.reshape(grid.tubelets, grid.rows, grid.columns, *values_N.shape[1:])
     return on_grid.repeat(grid.patch_size, axis=1).repeat(grid.patch_size, axis=2)
 
 

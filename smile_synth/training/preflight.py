@@ -22,6 +22,7 @@ from smile_synth.teachers.teacher import build_teacher
 from smile_synth.training.checkpoint import read_checkpoint
 from smile_synth.training.cost import StudentCost, count_flops, state_bytes
 from smile_synth.training.distributed import World
+from smile_synth.training.motion import check_motion
 from smile_synth.training.objective import Objective, build_objective
 from smile_synth.training.run_folder import RunFolder
 from smile_synth.training.stages import Stage, plan_stages
@@ -70,9 +71,8 @@ class Job:
 
     def cost(self, stage: Stage) -> StudentCost:
         """Return what a masked clip costs in a stage."""
-        return StudentCost(
-            self.params.student, self.grid, num_masked(stage.mask, self.grid), self.objective.prediction_dim
-        )
+        hidden, objective = num_masked(stage.mask, self.grid), self.objective
+        return StudentCost(self.params.student, self.grid, hidden, objective.prediction_dim, objective.heads)
 
     def flops_per_clip(self, stage: Stage) -> float:
         """Return the FLOPs of a clip with all its masks: student forward and backward, and the teacher's pass."""
@@ -83,7 +83,9 @@ class Job:
         """FLOPs of the targets of one clip."""
         canvas = self.grid.canvas
         shape = (1, canvas.num_frames, canvas.height, canvas.width, 3)
-        return count_flops(self.objective.targets, torch.zeros(shape, dtype=torch.uint8, device=self.world.device))
+        if self.objective.teacher is None:
+            return 0.0
+        return count_flops(self.objective.teacher, torch.zeros(shape, dtype=torch.uint8, device=self.world.device))
 
     @property
     def stage_lengths(self) -> list[list[Any]]:
@@ -116,6 +118,8 @@ def prepare(recipe: Recipe, stores: Sequence[Store], out: Path, *, resume: bool,
         _check_masks(stage, grid, stores)
         _check_division(stage, params, world)
     lengths = [[stage.name, stage.num_steps] for stage in stages]
+    if params.uses_motion:
+        check_motion(stores, grid, params.target.motion_or_default, recipe.typed)
     state = _find_state(folder, resume, recipe, lengths, stores)
     teacher_params = params.teacher_or_default
     teacher = None

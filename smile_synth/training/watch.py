@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from smile_synth.training.cost import peak_flops
@@ -157,7 +159,17 @@ class Watch:
             look.is_masked_BN[0].cpu().numpy(),
             look.error_BN[0].cpu().numpy(),
             self._job.grid,
+            _motions(look),
         )
         save_png(image, self._job.folder.pictures / f"step-{step:08d}.png")
         if self._log is not None:
             self._log.picture("input, visible, error", image, step)
+
+
+def _motions(look: Look) -> list[npt.NDArray[np.float32]]:
+    """Return the true and the predicted motion of the first clip's tokens, (N, 2), where motion is a target."""
+    motions = (look.targets.motion_BND, look.motion_BND)
+    # Quarters of a token become their mean.
+    return [
+        torch.unflatten(motion[0], 1, (-1, 2)).nanmean(dim=1).cpu().numpy() for motion in motions if motion is not None
+    ]

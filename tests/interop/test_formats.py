@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
-from tiny_student import some_frames, tiny_student
+from tiny_student import GRID, PARAMS, some_frames, tiny_student
 
 import smile_synth
 from smile_synth.errors import WeightsError
 from smile_synth.interop.formats import EXPORT_FORMATS, ExportFormat, export, read_student
 from smile_synth.interop.stored_student import StoredStudent
-from smile_synth.model import Student, normalise
+from smile_synth.model import Student, build_student, normalise
+from smile_synth.model.student import ExtraHeads
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +84,23 @@ def test_a_checkpoint_of_a_run_is_read_and_its_moving_average_preferred(student:
     torch.save(state, folder / "step-00000003.pt")
     averaged = read_student(folder / "step-00000003.pt").weights
     torch.testing.assert_close(averaged["mask_token"], student.mask_token.detach() * 0.5)
+
+
+@pytest.mark.parametrize(("target_dim", "heads"), [(10, ExtraHeads(2, 2, 2)), (0, ExtraHeads(2, 2))])
+def test_exports_hold_what_published_students_hold_and_nothing_else(
+    tmp_path: Path, target_dim: int, heads: ExtraHeads
+) -> None:
+    student = build_student(PARAMS, GRID, target_dim, heads)
+    export(StoredStudent.of(student), tmp_path / "student.pth", "videomae")
+    found = read_student(tmp_path / "student.pth")
+    published = build_student(PARAMS, GRID, 10).state_dict()
+    expected = set(published) if target_dim else {name for name in published if name.startswith("encoder.")}
+    assert set(found.weights) == expected
+    assert found.has_decoder == bool(target_dim)
+    if target_dim:
+        found.build_student()
+    tokens = smile_synth.load_encoder(tmp_path / "student.pth")(some_frames()).tokens
+    torch.testing.assert_close(tokens, student.encode(normalise(some_frames())), atol=1e-6, rtol=0)
 
 
 def test_other_folders_and_files_are_refused(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from smile_synth.masking.masks import draw_masks, mask_noise, sample_masks
 from smile_synth.recipe.pretrain import MaskKind, MaskParams, RegionRule
 
 SMALL = TokenGrid(4, 7, 7, 2, 16)
-KINDS: tuple[MaskKind, ...] = ("random", "tube", "trajectory", "trajectory_visible_tubelet")
+KINDS: tuple[MaskKind, ...] = ("random", "tube", "motion", "trajectory", "trajectory_visible_tubelet")
 
 
 def some_boxes(count: int, grid: TokenGrid = SMALL) -> Tensor:
@@ -39,7 +39,13 @@ def test_the_compiled_loop_and_tensor_operations_give_the_same_masks(
         ratio=ratio,
         visible_object_fraction=fraction if kind == "trajectory" else None,
         region=region if kind.startswith("trajectory") else None,
+        fraction=fraction if kind == "motion" else None,
     )
+    # Whole pixels, so that many places move alike and noise must decide.
+    motion = torch.randint(-1, 2, (7, 8, 14, 14, 2), generator=torch.Generator().manual_seed(seed)).float()
+    motion[:, :, :2] = torch.nan
+    motion[0] = 0
     boxes = some_boxes(7) * 1.4 - 20
-    by_tensors = sample_masks(params, SMALL, boxes, mask_noise(seed, 5, first, 7, SMALL))
-    assert torch.equal(draw_masks(params, SMALL, boxes, seed=seed, step=5, first=first)[0], by_tensors)
+    by_tensors = sample_masks(params, SMALL, boxes, mask_noise(seed, 5, first, 7, SMALL), motion)
+    compiled = draw_masks(params, SMALL, boxes, seed=seed, step=5, first=first, motion_BTHW2=motion)[0]
+    assert torch.equal(compiled, by_tensors)

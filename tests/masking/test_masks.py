@@ -14,12 +14,12 @@ from torch import Tensor
 
 from smile_synth.errors import ModelError
 from smile_synth.masking.grid import TokenGrid
-from smile_synth.masking.masks import draw_masks, mask_noise, num_masked, object_tokens, sample_masks
+from smile_synth.masking.masks import draw_masks, mask_noise, num_masked, object_tokens, place_motion, sample_masks
 from smile_synth.recipe.pretrain import MaskKind, MaskParams
 
 GRID = TokenGrid(8, 14, 14, 2, 16)
 SMALL = TokenGrid(4, 7, 7, 2, 16)
-KINDS: tuple[MaskKind, ...] = ("random", "tube", "trajectory", "trajectory_visible_tubelet")
+KINDS: tuple[MaskKind, ...] = ("random", "tube", "motion", "trajectory", "trajectory_visible_tubelet")
 # Boxes and masks of the public SMILE implementation (commit ba5c369): see tests/golden/README.md.
 CASES: list[dict[str, Any]] = json.loads((Path(__file__).parents[1] / "golden" / "masks.json").read_text())["cases"]
 
@@ -38,6 +38,13 @@ def some_boxes(count: int, grid: TokenGrid = SMALL) -> Tensor:
     boxes = torch.cat([low, high], dim=-1)
     boxes[::3, 1] = torch.nan
     return boxes
+
+
+def some_motion(count: int, grid: TokenGrid = SMALL) -> Tensor:
+    shape = (count, grid.canvas.num_frames, 2 * grid.rows, 2 * grid.columns, 2)
+    motion = torch.randn(shape, generator=torch.Generator().manual_seed(2))
+    motion[:, -1] = torch.nan
+    return motion
 
 
 @pytest.mark.parametrize("case", CASES, ids=range(len(CASES)))
@@ -69,7 +76,8 @@ def test_every_mask_hides_the_exact_count(kind: MaskKind, ratio: float, seed: in
         with pytest.raises(ModelError, match="at least one must be hidden"):
             num_masked(params, grid)
         return
-    is_masked = sample_masks(params, grid, some_boxes(5, grid), mask_noise(seed, 3, 0, 5, grid))
+    noise = mask_noise(seed, 3, 0, 5, grid)
+    is_masked = sample_masks(params, grid, some_boxes(5, grid), noise, some_motion(5, grid))
     assert is_masked.sum(dim=1).tolist() == [num_masked(params, grid)] * 5
 
 
@@ -125,9 +133,12 @@ def test_absent_objects_and_boxes_outside_cover_nothing() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_ranks_draw_the_masks_of_the_global_batch(kind: MaskKind) -> None:
-    params, boxes = MaskParams(kind=kind, masks_per_clip=2), some_boxes(8)
-    whole = draw_masks(params, SMALL, boxes, seed=7, step=11)
-    parts = [draw_masks(params, SMALL, boxes[i : i + 2], seed=7, step=11, first=i) for i in range(0, 8, 2)]
+    params, boxes, motion = MaskParams(kind=kind, masks_per_clip=2), some_boxes(8), some_motion(8)
+    whole = draw_masks(params, SMALL, boxes, seed=7, step=11, motion_BTHW2=motion)
+    parts = [
+        draw_masks(params, SMALL, boxes[i : i + 2], seed=7, step=11, first=i, motion_BTHW2=motion[i : i + 2])
+        for i in range(0, 8, 2)
+    ]
     assert torch.equal(whole, torch.cat(parts, dim=1))
     assert not torch.equal(whole[0], whole[1])
 
@@ -160,9 +171,41 @@ def test_boxes_of_another_length_are_refused() -> None:
         object_tokens(torch.zeros(2, 1, 16, 4), SMALL)
 
 
+@pytest.mark.parametrize(("fraction", "moving"), [(None, 5), (0.0, 0), (0.3, 3), (1.0, 10)])
+def test_motion_masks_show_the_asked_share_of_what_moves(fraction: float | None, moving: int) -> None:
+    # The upper 25 of 49 places move, as far as the half of them goes.
+    motion = torch.zeros(6, 8, 7, 7, 2)
+    motion.flatten(2, 3)[:, :, :25, 0] = torch.arange(1, 26).float()
+    motion[:, -1] = torch.nan
+    params = MaskParams(kind="motion", ratio=0.8, fraction=fraction)
+    masks = sample_masks(params, SMALL, some_boxes(6), mask_noise(0, 0, 0, 6, SMALL), motion).view(6, 4, 49)
+    assert (masks == masks[:, :1]).all()
+    assert (~masks[:, 0, :25]).sum(dim=1).tolist() == [moving] * 6
+    assert (~masks[:, 0]).sum(dim=1).tolist() == [10] * 6
+    assert len(torch.unique(masks[:, 0], dim=0)) == 6
+
+
+def test_motion_is_measured_in_cells_that_are_defined() -> None:
+    motion = torch.full((1, 8, 14, 14, 2), torch.nan)
+    motion[0, :3, 0, :2, 0] = torch.tensor([[3.0, torch.nan], [5.0, 5.0], [torch.nan, torch.nan]])
+    motion[0, 0, 0, 0, 1] = 4.0
+    motion[0, 1, 0, :2, 1] = 0.0
+    moved = place_motion(motion, SMALL).view(7, 7)
+    assert float(moved[0, 0]) == 5.0
+    assert float(moved.sum()) == 5.0
+
+
+def test_masks_by_motion_need_motion_that_fits() -> None:
+    params, noise = MaskParams(kind="motion"), mask_noise(0, 0, 0, 2, SMALL)
+    with pytest.raises(ModelError, match=r"need the clips' motion: load it with Loader"):
+        sample_masks(params, SMALL, some_boxes(2), noise)
+    with pytest.raises(ModelError, match=r"motion must be \(B, 8, 7 x k, 7 x k, 2\).*got \(2, 8, 10, 10, 2\)"):
+        sample_masks(params, SMALL, some_boxes(2), noise, torch.zeros(2, 8, 10, 10, 2))
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("kind", KINDS)
 def test_masks_are_the_same_on_the_gpu(kind: MaskKind) -> None:
-    params, boxes = MaskParams(kind=kind), some_boxes(8)
-    on_gpu = draw_masks(params, SMALL, boxes.cuda(), seed=1, step=2)
-    assert torch.equal(draw_masks(params, SMALL, boxes, seed=1, step=2), on_gpu.cpu())
+    params, boxes, motion = MaskParams(kind=kind), some_boxes(8), some_motion(8)
+    on_gpu = draw_masks(params, SMALL, boxes.cuda(), seed=1, step=2, motion_BTHW2=motion.cuda())
+    assert torch.equal(draw_masks(params, SMALL, boxes, seed=1, step=2, motion_BTHW2=motion), on_gpu.cpu())

@@ -13,6 +13,7 @@ from torch import Tensor
 from smile_synth.errors import ModelError
 from smile_synth.masking.grid import TokenGrid
 from smile_synth.model import Student, StudentShape, build_student
+from smile_synth.model.student import EXTRA_WEIGHTS, ExtraHeads
 from smile_synth.recipe.student import StudentParams, Transformer
 from smile_synth.scene import Canvas
 
@@ -48,7 +49,7 @@ def test_published_weights_load_without_a_stray_or_missing_key() -> None:
 def test_published_outputs_loss_and_gradients_are_met(published: Student, golden: dict[str, Tensor]) -> None:
     video, is_masked = golden["video_BCTHW"], golden["is_masked_BN"]
     torch.testing.assert_close(published.encode(video, is_masked), golden["encoder_out"], atol=1e-5, rtol=0)
-    prediction = published(video, is_masked)
+    prediction = published(video, is_masked).hidden_BMD
     torch.testing.assert_close(prediction, golden["prediction"], atol=1e-5, rtol=0)
     loss = ((prediction - golden["target"]) ** 2).mean()
     assert float(loss.detach()) == pytest.approx(float(golden["loss"]), abs=1e-6)
@@ -90,7 +91,7 @@ def test_any_patch_tubelet_frame_count_and_size_trains(canvas: Canvas, tubelet: 
     student = build_student(params, grid, target_dim=5)
     masked = grid.num_tokens // 2
     video = torch.randn(2, 3, canvas.num_frames, canvas.height, canvas.width)
-    prediction = student(video, random_mask(2, grid, masked), masked)
+    prediction = student(video, random_mask(2, grid, masked), masked).hidden_BMD
     assert prediction.shape == (2, masked, 5)
     prediction.square().mean().backward()
     assert all(parameter.grad is not None for parameter in student.parameters())
@@ -102,7 +103,7 @@ def test_activation_checkpointing_changes_no_gradient() -> None:
         torch.manual_seed(0)
         params = StudentParams(**TINY.model_dump() | {"activation_checkpointing": checkpointing})
         student = build_student(params, GRID, target_dim=5)
-        student(torch.ones(2, 3, 16, 64, 64), random_mask(2, GRID, 100)).square().mean().backward()
+        student(torch.ones(2, 3, 16, 64, 64), random_mask(2, GRID, 100)).hidden_BMD.square().mean().backward()
         gradients.append([parameter.grad for parameter in student.parameters()])
     torch.testing.assert_close(gradients[0], gradients[1])
 
@@ -144,3 +145,44 @@ def test_unknown_positions_of_a_file_are_refused() -> None:
     assert StudentShape.from_dict(values) == PUBLISHED
     with pytest.raises(ModelError, match="positions are flat or separable, got 'rotary'"):
         StudentShape.from_dict(values | {"positions": "rotary"})
+
+
+@pytest.mark.parametrize(
+    ("target_dim", "heads", "absent"),
+    [
+        (5, ExtraHeads(visible_dim=2, motion_dim=2), {"motion_decoder"}),
+        (5, ExtraHeads(motion_dim=8, motion_decoder_depth=2), {"visible_head", "motion_head"}),
+        (0, ExtraHeads(visible_dim=2, motion_dim=2), {"motion_decoder"}),
+        (0, ExtraHeads(visible_dim=2, motion_dim=2, motion_decoder_depth=2), {"decoder", "motion_head"}),
+        (0, ExtraHeads(visible_dim=2), {"decoder", "motion_decoder", "motion_head"}),
+    ],
+)
+def test_extra_heads_predict_what_they_are_for_and_nothing_is_idle(
+    target_dim: int, heads: ExtraHeads, absent: set[str]
+) -> None:
+    student = build_student(TINY, GRID, target_dim, heads)
+    prediction = student(torch.randn(2, 3, 16, 64, 64), random_mask(2, GRID, 100), 100)
+    shapes = [None if part is None else tuple(part.shape) for part in prediction]
+    expected = [(2, 100, target_dim), (2, 100, heads.motion_dim), (2, 28, heads.visible_dim)]
+    assert shapes == [shape if shape[2] else None for shape in expected]
+    torch.cat([part.flatten() for part in prediction if part is not None]).square().mean().backward()
+    assert [name for name, p in student.named_parameters() if p.grad is None] == []
+    parts = {name.split(".")[0] for name in student.state_dict()}
+    assert not parts & absent
+    assert StudentShape.from_dict(student.shape.to_dict()) == student.shape
+
+
+def test_extra_heads_leave_published_names_and_sizes_as_they_are() -> None:
+    students = []
+    for heads in (ExtraHeads(), ExtraHeads(2, 2, 2)):
+        torch.manual_seed(0)
+        students.append(build_student(TINY, GRID, 5, heads).state_dict())
+    plain, extra = students
+    assert {name for name in extra if not name.startswith(EXTRA_WEIGHTS)} == set(plain)
+    assert all(value.shape == extra[name].shape for name, value in plain.items())
+
+
+def test_shapes_of_earlier_versions_have_no_extra_heads() -> None:
+    values = PUBLISHED.to_dict()
+    del values["heads"]
+    assert StudentShape.from_dict(values) == PUBLISHED

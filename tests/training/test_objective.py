@@ -12,10 +12,19 @@ from torch import Tensor
 from smile_synth.errors import ModelError
 from smile_synth.masking.grid import TokenGrid
 from smile_synth.model.patches import patchify
-from smile_synth.recipe.pretrain import TargetParams
+from smile_synth.model.student import Prediction
+from smile_synth.recipe.pretrain import MotionTargetParams, TargetParams
 from smile_synth.teachers.backbone import Backbone
 from smile_synth.teachers.teacher import Teacher
-from smile_synth.training.objective import Objective, build_objective, error, pixel_target, standardise
+from smile_synth.training.objective import (
+    Objective,
+    build_objective,
+    defined_error,
+    distance_to_hidden,
+    error,
+    pixel_target,
+    standardise,
+)
 
 GRID = TokenGrid(8, 4, 4, 2, 16)
 # Targets that the public SMILE implementation (commit ba5c369) computed.
@@ -80,7 +89,7 @@ def test_flat_black_clips_have_a_finite_target() -> None:
     objective = build_objective(TargetParams(kind="both"), mean_colour_teacher(), GRID)
     targets = objective.targets(torch.zeros(1, 16, 64, 64, 3, dtype=torch.uint8))
     prediction = torch.randn(1, 96, objective.prediction_dim, requires_grad=True)
-    loss, _ = objective.loss(prediction, targets, first_tokens(1))
+    loss, _ = objective.loss(Prediction(prediction), targets, first_tokens(1))
     loss.backward()
     assert loss.isfinite()
     assert prediction.grad is not None
@@ -94,7 +103,7 @@ def test_a_perfect_prediction_has_no_loss() -> None:
     assert targets.features_BND is not None
     assert targets.patches_BNPC is not None
     prediction = torch.cat([targets.features_BND, pixel_target(targets.patches_BNPC)], dim=2)[:, :96]
-    loss, parts = objective.loss(prediction, targets, is_masked)
+    loss, parts = objective.loss(Prediction(prediction), targets, is_masked)
     assert float(loss) == 0
     assert {name: float(value) for name, value in parts.items()} == {"features": 0, "pixels": 0}
 
@@ -103,7 +112,7 @@ def test_parts_are_weighted() -> None:
     params = TargetParams(kind="both", feature_weight=2.0, pixel_weight=0.5)
     objective = build_objective(params, mean_colour_teacher(), GRID)
     prediction = torch.zeros(2, 96, objective.prediction_dim)
-    loss, parts = objective.loss(prediction, objective.targets(some_frames()), first_tokens(2))
+    loss, parts = objective.loss(Prediction(prediction), objective.targets(some_frames()), first_tokens(2))
     torch.testing.assert_close(loss, 2 * parts["features"] + 0.5 * parts["pixels"])
 
 
@@ -115,7 +124,7 @@ def test_several_masks_share_one_teacher_pass() -> None:
     before = backbone.calls
     targets = objective.targets(some_frames())
     for masked in (96, 64):
-        objective.loss(torch.zeros(2, masked, 3), targets, first_tokens(2, masked), masked)
+        objective.loss(Prediction(torch.zeros(2, masked, 3)), targets, first_tokens(2, masked), masked)
     assert backbone.calls == before + 1
 
 
@@ -129,7 +138,7 @@ def test_losses_are_what_their_names_say() -> None:
 def test_a_prediction_of_another_size_is_refused() -> None:
     objective = build_objective(TargetParams(kind="pixels"), None, GRID)
     with pytest.raises(ModelError, match=r"predictions must be \(2, 96, 1536\), got \(2, 96, 7\)"):
-        objective.loss(torch.zeros(2, 96, 7), objective.targets(some_frames()), first_tokens(2))
+        objective.loss(Prediction(torch.zeros(2, 96, 7)), objective.targets(some_frames()), first_tokens(2))
 
 
 def test_a_teacher_must_be_there_when_needed_and_only_then() -> None:
@@ -137,3 +146,84 @@ def test_a_teacher_must_be_there_when_needed_and_only_then() -> None:
         build_objective(TargetParams(), None, GRID)
     with pytest.raises(ModelError, match="has no use for a teacher"):
         build_objective(TargetParams(kind="pixels"), mean_colour_teacher(), GRID)
+
+
+def some_motion(clips: int = 2) -> Tensor:
+    motion = torch.randn(clips, 16, 8, 8, 2, generator=torch.Generator().manual_seed(1))
+    motion[:, -1] = torch.nan
+    return motion
+
+
+def test_a_perfect_motion_has_no_loss_on_either_kind_of_token() -> None:
+    params = TargetParams(kind="both", motion=MotionTargetParams(cells=4), visible_weight=0.5)
+    objective = build_objective(params, mean_colour_teacher(), GRID, 2.0)
+    targets = objective.targets(some_frames(), some_motion())
+    features, patches, motion = targets
+    assert features is not None
+    assert patches is not None
+    assert motion is not None
+    hidden = torch.cat([features, pixel_target(patches)], dim=2)[:, :96]
+    visible = torch.cat([features, motion], dim=2)[:, 96:]
+    assert objective.heads.visible_dim == visible.shape[2] == 3 + 8
+    loss, parts = objective.loss(Prediction(hidden, motion[:, :96], visible), targets, first_tokens(2))
+    assert float(loss) == 0
+    assert list(parts) == ["features", "pixels", "motion_hidden", "motion_visible", "features_visible"]
+
+
+def test_motion_losses_are_weighted_means_of_their_own_tokens() -> None:
+    params = TargetParams(kind="pixels", pixel_weight=None, motion=MotionTargetParams(weight=3.0))
+    objective = build_objective(params, None, GRID, 0.5)
+    targets = objective.targets(some_frames(), some_motion())
+    assert targets.motion_BND is not None
+    zeros = Prediction(torch.zeros(2, 96, 1536), torch.zeros(2, 96, 2), torch.zeros(2, 32, 2))
+    loss, parts = objective.loss(zeros, targets, first_tokens(2))
+    torch.testing.assert_close(parts["motion_hidden"], targets.motion_BND[:, :96].square().mean())
+    torch.testing.assert_close(parts["motion_visible"], targets.motion_BND[:, 96:].square().mean())
+    torch.testing.assert_close(loss, parts["pixels"] + 3 * (parts["motion_hidden"] + parts["motion_visible"]))
+
+
+def test_undefined_motion_reaches_neither_loss_nor_gradient() -> None:
+    target = torch.tensor([[[1.0, torch.nan], [torch.nan, torch.nan], [3.0, 5.0]]])
+    predicted = torch.zeros(1, 3, 2, requires_grad=True)
+    loss = defined_error(predicted, target, "mse")
+    assert float(loss.detach()) == pytest.approx((1 + 9 + 25) / 3)
+    loss.backward()
+    assert predicted.grad is not None
+    torch.testing.assert_close(predicted.grad, torch.tensor([[[-2.0, 0.0], [0.0, 0.0], [-6.0, -10.0]]]) / 3)
+    nothing = defined_error(predicted, torch.full((1, 3, 2), torch.nan), "smooth_l1")
+    nothing.backward()
+    assert float(nothing.detach()) == 0
+
+
+def test_motion_alone_needs_no_decoder_where_visible_tokens_predict_it() -> None:
+    objective = build_objective(
+        TargetParams(kind="motion", motion=MotionTargetParams(tokens="visible")), None, GRID, 1.0
+    )
+    assert (objective.prediction_dim, objective.heads.motion_dim, objective.heads.visible_dim) == (0, 0, 2)
+    targets = objective.targets(some_frames(), some_motion())
+    _, parts = objective.loss(Prediction(visible_BVD=torch.zeros(2, 32, 2)), targets, first_tokens(2))
+    assert list(parts) == ["motion_visible"]
+
+
+def test_visible_features_count_less_far_from_what_is_hidden() -> None:
+    grid = TokenGrid(1, 1, 5, 2, 16)
+    visible, masked = torch.tensor([[1, 2, 3]]), torch.tensor([[0, 4]])
+    assert distance_to_hidden(visible, masked, grid).tolist() == [[1, 2, 1]]
+    found = []
+    for falloff in ("none", "distance"):
+        params = TargetParams(visible_weight=0.5, visible_falloff=falloff)
+        objective = build_objective(params, mean_colour_teacher(), GRID)
+        targets = objective.targets(some_frames())
+        zeros = Prediction(torch.zeros(2, 96, 3), None, torch.zeros(2, 32, 3))
+        loss, parts = objective.loss(zeros, targets, first_tokens(2))
+        torch.testing.assert_close(loss, parts["features"] + 0.5 * parts["features_visible"])
+        found.append(float(parts["features_visible"]))
+    assert found[1] < found[0]
+
+
+def test_motion_that_is_not_given_is_asked_for() -> None:
+    objective = build_objective(TargetParams(kind="motion"), None, GRID, 1.0)
+    with pytest.raises(ModelError, match="give the clips' motion beside their frames"):
+        objective.targets(some_frames())
+    with pytest.raises(ModelError, match="standard deviation must be given"):
+        build_objective(TargetParams(kind="motion"), None, GRID)
