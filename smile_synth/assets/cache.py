@@ -23,11 +23,6 @@ class ImageCache:
         self._held: OrderedDict[int, Images] = OrderedDict()
         self._num_bytes = 0
 
-    @property
-    def num_bytes(self) -> int:
-        """Bytes of the images held now."""
-        return self._num_bytes
-
     def get(self, key: int, read: Callable[[], Images]) -> Images:
         """Return the images under ``key``, calling ``read`` where they are not held."""
         if key in self._held:

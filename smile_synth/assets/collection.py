@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 
@@ -11,16 +10,17 @@ from smile_synth.assets.backgrounds import Backgrounds
 from smile_synth.assets.crops import crops
 from smile_synth.assets.cutting import cut_outs, drawings
 from smile_synth.assets.digits import digits
-from smile_synth.assets.folders import ImageFile, list_backgrounds, list_objects
+from smile_synth.assets.folders import list_backgrounds, list_objects
 from smile_synth.assets.objects import Objects
 from smile_synth.assets.photographs import PHOTOGRAPHS
+from smile_synth.assets.selection import Selection, attempt, check, refuse
 from smile_synth.assets.split import part_of
 from smile_synth.assets.table import Asset, AssetRow, Kind
-from smile_synth.progress import track
+from smile_synth.errors import AssetError
 from smile_synth.recipe.assets import BUILTIN, CROPS, DIGITS, AssetsParams
 
-# Up to this many images are decoded before anything is rendered, so that a damaged one is found at once; of larger
-# folders only the headers are read.
+# Up to this many images are decoded before anything is rendered, so that damaged ones are found at once; of larger
+# folders only the headers are read, unless bad images are to be skipped.
 MOST_DECODED_CHECKS = 5000
 
 
@@ -28,12 +28,27 @@ class Assets:
     """Backgrounds and objects of a dataset, and the table that describes them.
 
     Ids are places in the table: backgrounds first, objects after them. Building lists names only; images are read
-    when they are drawn, and kept decoded in bounded memory.
+    when they are drawn, and kept decoded in bounded memory. Pickled, it keeps its list of names: wherever it is read,
+    the same id is the same image.
+
+    Args:
+        backgrounds, objects: the images.
+        summaries: a line for each folder of the user's: what is used of it.
+        is_checked: every image has been read without a fault.
     """
 
-    def __init__(self, backgrounds: Sequence[Asset], objects: Sequence[Asset]) -> None:
+    def __init__(
+        self,
+        backgrounds: Sequence[Asset],
+        objects: Sequence[Asset],
+        *,
+        summaries: Sequence[str] = (),
+        is_checked: bool = False,
+    ) -> None:
         self._background_assets = tuple(backgrounds)
         self._object_assets = tuple(objects)
+        self._is_checked = is_checked
+        self.summaries = tuple(summary for summary in summaries if summary)
         self.backgrounds = Backgrounds(self._background_assets, first_id=0)
         self.objects = Objects(self._object_assets, first_id=len(self._background_assets))
 
@@ -46,9 +61,14 @@ class Assets:
             folder: what relative folders are relative to.
 
         Raises:
-            AssetError: a folder is missing, is a file, or holds no image.
+            AssetError: a folder is missing, is a file, or holds no image that can serve.
         """
-        return cls(_backgrounds(params, folder), _objects(params, folder))
+        backgrounds, objects = _backgrounds(params, folder), _objects(params, folder)
+        skips = params.on_bad == "skip"
+        if skips:
+            backgrounds, objects = backgrounds.without_bad(), objects.without_bad()
+        summaries = (backgrounds.summary, objects.summary)
+        return cls(backgrounds.assets, objects.assets, summaries=summaries, is_checked=skips)
 
     def __len__(self) -> int:
         """Return the number of rows of the asset table."""
@@ -59,41 +79,42 @@ class Assets:
         """The asset table; made on first use, because images are checked and digests read every file once.
 
         Raises:
-            AssetError: an image cannot serve; the message names the file.
+            AssetError: images cannot serve; the message names the files, 20 at most.
         """
+        pairs: list[tuple[Kind, Asset]] = [("background", asset) for asset in self._background_assets]
+        pairs += [("object", asset) for asset in self._object_assets]
         decode = len(self) <= MOST_DECODED_CHECKS
-        kinds = [("background", asset) for asset in self._background_assets]
-        kinds += [("object", asset) for asset in self._object_assets]
-        with track(len(kinds), "check images", unit="images") as progress, ThreadPoolExecutor() as pool:
-            rows = []
-            for row in pool.map(lambda pair: _checked_row(*pair, decode=decode), kinds):
-                rows.append(row)
-                progress.advance()
-        return tuple(rows)
+
+        def checked_row(pair: tuple[Kind, Asset]) -> AssetRow:
+            kind, asset = pair
+            if not self._is_checked:
+                check(asset, decode=decode)
+            return asset.row(kind)
+
+        results = attempt(pairs, checked_row, notes=self.summaries)
+        refuse([result for result in results if isinstance(result, AssetError)])
+        return tuple(result for result in results if isinstance(result, AssetRow))
 
 
-def _checked_row(kind: Kind, asset: Asset, *, decode: bool) -> AssetRow:
-    if isinstance(asset, ImageFile):
-        asset.check(decode=decode)
-    return asset.row(kind)
-
-
-def _backgrounds(params: AssetsParams, folder: Path) -> Sequence[Asset]:
+def _backgrounds(params: AssetsParams, folder: Path) -> Selection:
     if params.backgrounds == BUILTIN:
-        return part_of(PHOTOGRAPHS, params.split, "backgrounds")
+        return Selection("background", tuple(part_of(PHOTOGRAPHS, params.split, "backgrounds")))
     if params.backgrounds == CROPS:
-        return crops(params.split)
-    return part_of(list_backgrounds(_place(params.backgrounds, folder), params.licence), params.split, "backgrounds")
+        return Selection("background", crops(params.split))
+    listing = list_backgrounds(_place(params.backgrounds, folder), params.licence)
+    return Selection.from_folder("background", listing, params.split)
 
 
-def _objects(params: AssetsParams, folder: Path) -> Sequence[Asset]:
+def _objects(params: AssetsParams, folder: Path) -> Selection:
     if params.objects == BUILTIN:
         # Cut from the photographs of the same part, so that held-out objects show held-out photographs.
         photographs = part_of(PHOTOGRAPHS, params.split, "backgrounds")
-        return (*cut_outs(photographs), *part_of(drawings(), params.split, "objects"))
+        drawn = part_of(drawings(), params.split, "objects")
+        return Selection("object", (*cut_outs(photographs), *drawn))
     if params.objects == DIGITS:
-        return part_of(digits(), params.split, "objects")
-    return part_of(list_objects(_place(params.objects, folder), params.licence), params.split, "objects")
+        return Selection("object", tuple(part_of(digits(), params.split, "objects")))
+    listing = list_objects(_place(params.objects, folder), params.licence)
+    return Selection.from_folder("object", listing, params.split)
 
 
 def _place(name: str, folder: Path) -> Path:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Collection, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,52 +36,81 @@ class ImageFile(Asset):
 
     def digest(self) -> str:
         """Return the digest of the file's bytes."""
-        return hashlib.blake2b(self._file().read_bytes(), digest_size=16).hexdigest()
+        with self._file().open("rb") as opened:
+            return hashlib.file_digest(opened, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
     def _file(self) -> Path:
         return self.folder / self.name
 
 
-def list_backgrounds(folder: Path, licence: str) -> tuple[ImageFile, ...]:
-    """Return every image under ``folder``, at any depth, in order of their names.
+@dataclass(frozen=True)
+class Listing:
+    """What a folder of the user's holds.
+
+    Args:
+        folder: which.
+        files: its images, in order of their names.
+        others: how many files are no images that could serve here, by suffix.
+    """
+
+    folder: Path
+    files: tuple[ImageFile, ...]
+    others: Mapping[str, int]
+
+
+def list_backgrounds(folder: Path, licence: str) -> Listing:
+    """Return every image under ``folder``, at any depth.
 
     Raises:
         AssetError: the folder does not exist, is a file, or holds no image.
     """
-    names = _names(folder, SUFFIXES, "assets.backgrounds")
-    return tuple(ImageFile(name, "", licence, str(folder), folder, "background") for name in names)
+    names, others = _names(folder, SUFFIXES, "assets.backgrounds")
+    files = tuple(ImageFile(name, "", licence, str(folder), folder, "background") for name in names)
+    return Listing(folder, files, others)
 
 
-def list_objects(folder: Path, licence: str) -> tuple[ImageFile, ...]:
-    """Return every ``class/name.png|webp`` under ``folder``, in order of their names.
+def list_objects(folder: Path, licence: str) -> Listing:
+    """Return every ``class/name.png|webp`` under ``folder``.
 
     Raises:
         AssetError: as ``list_backgrounds``; also for an object that lies in no class folder.
     """
-    names = _names(folder, OBJECT_SUFFIXES, "assets.objects")
+    names, others = _names(folder, OBJECT_SUFFIXES, "assets.objects")
     stray = next((name for name in names if "/" not in name), None)
     if stray is not None:
         raise AssetError(
             f"object {folder / stray} lies in no class folder; objects are laid out as class/name.png: "
             f"move it to {folder / 'some_class' / stray}"
         )
-    return tuple(ImageFile(name, name.split("/")[0], licence, str(folder), folder, "object") for name in names)
+    files = tuple(ImageFile(name, name.split("/")[0], licence, str(folder), folder, "object") for name in names)
+    return Listing(folder, files, others)
 
 
-def _names(folder: Path, suffixes: Collection[str], key: str) -> list[str]:
+def _names(folder: Path, suffixes: Collection[str], key: str) -> tuple[list[str], Mapping[str, int]]:
     if not folder.exists():
         raise AssetError(f"{key}: the folder {folder} does not exist; name an existing folder, or {_BUILTIN[key]}")
     if not folder.is_dir():
         raise AssetError(f"{key}: {folder} is a file; name the folder that holds the images")
-    names = sorted(_walk(folder, suffixes))
+    names, others = [], Counter[str]()
+    for name in _walk(folder):
+        suffix = os.path.splitext(name)[1].lower()
+        if suffix in suffixes:
+            names.append(name)
+        else:
+            others[suffix or "without suffix"] += 1
     if not names:
         kinds = ", ".join(sorted(suffixes))
         layout = f"class/name with {kinds}" if key == "assets.objects" else f"any of {kinds}"
-        raise AssetError(f"{key}: the folder {folder} holds no image ({layout}); add some, or name another folder")
-    return names
+        found = (
+            f"; it holds {', '.join(f'{count:,} {kind}' for kind, count in others.most_common(5))}" if others else ""
+        )
+        raise AssetError(
+            f"{key}: the folder {folder} holds no image ({layout}){found}; add some, or name another folder"
+        )
+    return sorted(names), dict(sorted(others.items()))
 
 
-def _walk(folder: Path, suffixes: Collection[str]) -> Iterator[str]:
+def _walk(folder: Path) -> Iterator[str]:
     visited = set()
     for path, folders, files in os.walk(folder, followlinks=True, onerror=_refuse):
         # A link back to a folder above would otherwise be followed for ever.
@@ -93,7 +123,7 @@ def _walk(folder: Path, suffixes: Collection[str]) -> Iterator[str]:
         inside = Path(path).relative_to(folder).as_posix()
         prefix = "" if inside == "." else f"{inside}/"
         for name in files:
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in suffixes:
+            if not name.startswith("."):
                 yield f"{prefix}{name}"
 
 

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-import warnings
+import stat
+import struct
+import threading
+import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
 from PIL import Image as PilImage
 from PIL import ImageOps, UnidentifiedImageError
 
+from smile_synth.assets.pillow import QuietPillow
+from smile_synth.assets.shrinking import shrink, visible_box
 from smile_synth.assets.table import Image
 from smile_synth.errors import AssetError
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
 OBJECT_SUFFIXES = frozenset({".png", ".webp"})
+# Pillow recognises files by their content, whatever their name: one that begins as EPS would start Ghostscript.
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 
 MAX_MEGAPIXELS = 120
+# One image of more pixels than this is decoded at a time: several threads check and read images.
+LARGE_MEGAPIXELS = 16
 MIN_BACKGROUND_SIDE = 32
 MIN_OBJECT_SIDE = 8
 # Larger images are reduced when read: no canvas of ours gains from more, and the cache holds more of them.
@@ -28,28 +37,78 @@ _EIGHT_BIT_MODES = frozenset(
     {"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"}
 )
 _SIXTEEN_BIT_MODES = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
+# What Pillow's readers raise over damaged files; found by mutating files of every format.
+_READER_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    struct.error,
+    zlib.error,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    RuntimeError,
+    AssertionError,
+)
+_FILE_KINDS = {
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFDIR: "a folder",
+}
+_LARGE = threading.Lock()
+
+
+class BadImageError(AssetError):
+    """A file cannot serve as an image, whatever machine reads it.
+
+    Args:
+        file: which.
+        problem: goes on after the file's name, such as ``is damaged (image file is truncated)``.
+        kind: a few words to count it under, such as ``damaged``.
+        advice: what to do about it.
+        what: what it was to be, ``image`` or ``object``.
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        problem: str,
+        kind: str,
+        advice: str = "replace it, or take it out of the folder",
+        what: str = "image",
+    ) -> None:
+        super().__init__(f"{what} {file} {problem}; {advice}")
+        self.file, self.problem, self.kind, self.advice, self.what = file, problem, kind, advice, what
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (type(self), (self.file, self.problem, self.kind, self.advice, self.what))
 
 
 def read_background(file: Path) -> Image:
     """Read any image file as a background.
 
     Args:
-        file: an image of at least 32 px a side; 16-bit, CMYK, palette and EXIF-rotated ones are converted.
+        file: an image of at least 32 px a side; 16-bit, CMYK, palette and EXIF-rotated ones are converted, of an
+            animation or of several pages the first is taken.
 
     Returns:
         uint8 (h, w, 3), at most 1,024 px a side.
 
     Raises:
-        AssetError: the file is missing, empty, truncated, no image, too small, too large, or of floating-point pixels.
+        BadImageError: the file is no regular file, empty, truncated, no image, too small, too large, or of
+            floating-point pixels.
+        AssetError: it is missing, may not be read, or memory does not suffice.
     """
     with _opened(file, MIN_BACKGROUND_SIDE) as image:
         image.draft("RGB", (MAX_BACKGROUND_SIDE, MAX_BACKGROUND_SIDE))
-        upright = _eight_bit(ImageOps.exif_transpose(image), file)
-        if _has_alpha(upright):
-            # Hidden pixels often hold garbage colours; on grey they are plain.
-            flat = PilImage.new("RGBA", upright.size, (128, 128, 128, 255))
-            upright = PilImage.alpha_composite(flat, upright.convert("RGBA"))
-        return np.array(_reduced(upright.convert("RGB"), MAX_BACKGROUND_SIDE))
+        with _turn(image):
+            ImageOps.exif_transpose(image, in_place=True)
+            whole = (0, 0, *image.size)
+            return np.array(shrink(image, whole, MAX_BACKGROUND_SIDE, lambda part: _on_grey(_eight_bit(part, file))))
 
 
 def read_object(file: Path) -> Image:
@@ -62,61 +121,97 @@ def read_object(file: Path) -> Image:
         uint8 (h, w, 4), at most 256 px a side, with one transparent pixel all round.
 
     Raises:
-        AssetError: as ``read_background``; also for an image without alpha or with nothing visible.
+        BadImageError: as ``read_background``; also for an image without alpha or with nothing visible.
+        AssetError: as ``read_background``.
     """
     with _opened(file, MIN_OBJECT_SIDE) as image:
-        if not _has_alpha(image):
-            raise AssetError(
-                f"object {file} has no transparency (mode {image.mode}); save it as RGBA with a transparent surround, "
-                "or use it as a background"
-            )
-        rgba = _eight_bit(ImageOps.exif_transpose(image), file).convert("RGBA")
-        visible = rgba.getchannel("A").getbbox()
-        if visible is None:
-            raise AssetError(f"object {file} is fully transparent; take it out of the folder")
-        return np.pad(np.array(_reduced(rgba.crop(visible), MAX_OBJECT_SIDE - 2)), ((1, 1), (1, 1), (0, 0)))
+        _check_alpha(image, file)
+        with _turn(image):
+            ImageOps.exif_transpose(image, in_place=True)
+
+            def rgba(part: PilImage.Image) -> PilImage.Image:
+                return _eight_bit(part, file).convert("RGBA")
+
+            visible = visible_box(image, rgba)
+            if visible is None:
+                raise BadImageError(file, "is fully transparent", "transparent", "take it out of the folder", "object")
+            return np.pad(np.array(shrink(image, visible, MAX_OBJECT_SIDE - 2, rgba)), ((1, 1), (1, 1), (0, 0)))
 
 
 def check_header(file: Path, *, needs_alpha: bool) -> None:
     """Raise AssetError where a file's first bytes already show that it cannot serve."""
     with _opened(file, MIN_OBJECT_SIDE if needs_alpha else MIN_BACKGROUND_SIDE) as image:
-        if needs_alpha and not _has_alpha(image):
-            raise AssetError(f"object {file} has no transparency (mode {image.mode}); save it as RGBA")
+        if needs_alpha:
+            _check_alpha(image, file)
 
 
 @contextmanager
 def _opened(file: Path, min_side: int) -> Iterator[PilImage.Image]:
     """Open an image, check its size, and turn whatever goes wrong inside into an AssetError that names the file."""
     try:
-        with warnings.catch_warnings():
-            # We give a limit of our own with an error of our own.
-            warnings.simplefilter("ignore", PilImage.DecompressionBombWarning)
-            with PilImage.open(file) as image:
-                _check_size(image, file, min_side)
-                yield image
+        # Opening a FIFO would wait for a writer.
+        kind = stat.S_IFMT(file.stat().st_mode)
+        if kind != stat.S_IFREG:
+            raise BadImageError(file, f"is {_FILE_KINDS.get(kind, 'no file')}, not a file", "no file")
+        with QuietPillow(), PilImage.open(file, formats=_FORMATS) as image:
+            _check_size(image, file, min_side)
+            yield image
     except FileNotFoundError as error:
         raise AssetError(f"image {file} does not exist") from error
     except PermissionError as error:
         raise AssetError(
             f"image {file} may not be read; change its permissions, or take it out of the folder"
         ) from error
+    except MemoryError as error:
+        raise AssetError(f"image {file} needs more memory than there is; shrink it, or free some memory") from error
     except UnidentifiedImageError as error:
-        what = "is empty" if file.stat().st_size == 0 else "is no image that can be read"
-        raise AssetError(f"image {file} {what}; replace it, or take it out of the folder") from error
+        is_empty = file.stat().st_size == 0
+        problem, kind_name = ("is empty", "empty") if is_empty else ("is no image that can be read", "no image")
+        raise BadImageError(file, problem, kind_name) from error
     except PilImage.DecompressionBombError as error:
-        raise AssetError(f"image {file} is too large ({error}); at most {MAX_MEGAPIXELS} megapixels") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise AssetError(f"image {file} is damaged ({error}); replace it, or take it out of the folder") from error
+        raise _too_large(file, str(error)) from error
+    except _READER_ERRORS as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise AssetError(f"image {file} cannot be read ({error.strerror}); check the disk it is on") from error
+        reason = str(error) or type(error).__name__
+        raise BadImageError(file, f"is damaged ({reason})", "damaged") from error
+
+
+def _turn(image: PilImage.Image) -> AbstractContextManager[object]:
+    """Return what makes large images wait for one another; JPEG has been told its size in memory by ``draft``."""
+    return _LARGE if image.width * image.height > LARGE_MEGAPIXELS * 1_000_000 else nullcontext()
 
 
 def _check_size(image: PilImage.Image, file: Path, min_side: int) -> None:
     width, height = image.size
     if min(width, height) < min_side:
-        raise AssetError(f"image {file} is too small, {width} x {height} px; at least {min_side} px a side")
+        problem = f"is too small, {width} x {height} px; at least {min_side} px a side"
+        raise BadImageError(file, problem, "too small", "take it out of the folder")
     if width * height > MAX_MEGAPIXELS * 1_000_000:
-        raise AssetError(
-            f"image {file} is too large, {width} x {height} px; at most {MAX_MEGAPIXELS} megapixels: shrink it"
+        raise _too_large(file, f"{width} x {height} px")
+
+
+def _too_large(file: Path, size: str) -> BadImageError:
+    return BadImageError(file, f"is too large, {size}; at most {MAX_MEGAPIXELS} megapixels", "too large", "shrink it")
+
+
+def _check_alpha(image: PilImage.Image, file: Path) -> None:
+    if not _has_alpha(image):
+        raise BadImageError(
+            file,
+            f"has no transparency (mode {image.mode})",
+            "opaque",
+            "save it as RGBA with a transparent surround, or use it as a background",
+            "object",
         )
+
+
+def _on_grey(image: PilImage.Image) -> PilImage.Image:
+    """Return the image as RGB; hidden pixels often hold garbage colours, on grey they are plain."""
+    if not _has_alpha(image):
+        return image.convert("RGB")
+    flat = PilImage.new("RGBA", image.size, (128, 128, 128, 255))
+    return PilImage.alpha_composite(flat, image.convert("RGBA")).convert("RGB")
 
 
 def _eight_bit(image: PilImage.Image, file: Path) -> PilImage.Image:
@@ -127,21 +222,16 @@ def _eight_bit(image: PilImage.Image, file: Path) -> PilImage.Image:
         pixels = np.asarray(image.convert("I"), dtype=np.int32)
         return PilImage.fromarray((pixels >> 8).astype(np.uint8))
     if image.mode == "I":
-        pixels = np.asarray(image, dtype=np.int64)
+        pixels = np.asarray(image, dtype=np.int32)
         if pixels.min() >= 0 and pixels.max() <= 0xFFFF:
             return PilImage.fromarray((pixels >> 8).astype(np.uint8))
-    raise AssetError(
-        f"image {file} has pixels of a kind that has no fixed range (mode {image.mode}); save it with 8 bits"
+    raise BadImageError(
+        file,
+        f"has pixels of a kind that has no fixed range (mode {image.mode})",
+        "no fixed range",
+        "save it with 8 bits",
     )
 
 
 def _has_alpha(image: PilImage.Image) -> bool:
     return image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
-
-
-def _reduced(image: PilImage.Image, max_side: int) -> PilImage.Image:
-    longest = max(image.size)
-    if longest <= max_side:
-        return image
-    size = tuple(max(1, round(side * max_side / longest)) for side in image.size)
-    return image.resize((size[0], size[1]), PilImage.Resampling.BOX, reducing_gap=2.0)

@@ -29,6 +29,7 @@ class Dataset:
         seed: seed of the dataset, 0 or more.
         folder: what relative paths in ``params`` start from, usually the recipe's folder.
         typed: the recipe as it stands on the command line, for the command that repeats a clip.
+        assets: the images that ``params`` name, listed before; by default they are listed now.
 
     Raises:
         GeneratorError: the generator is unknown, or cannot be built.
@@ -36,10 +37,18 @@ class Dataset:
         AssetError: backgrounds or objects cannot be read.
     """
 
-    def __init__(self, params: DatasetParams, *, seed: int, folder: Path, typed: str = "RECIPE") -> None:
+    def __init__(
+        self,
+        params: DatasetParams,
+        *,
+        seed: int,
+        folder: Path,
+        typed: str = "RECIPE",
+        assets: Assets | None = None,
+    ) -> None:
         self.params, self.seed, self.folder, self.typed = params, seed, folder, typed
         self.canvas = params.canvas.canvas
-        self.assets = Assets.build(params.assets, folder=folder)
+        self.assets = Assets.build(params.assets, folder=folder) if assets is None else assets
         context = GeneratorContext(canvas=self.canvas, assets=self.assets, folder=folder)
         self.generator = build_generator(params.generator, params.params, context, folder)
         self.max_objects = self.generator.max_objects
@@ -58,7 +67,8 @@ class Dataset:
         return self.params.clips
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_rebuild, (self.params, self.seed, self.folder, self.typed))
+        # With the list of images: a file that comes or goes meanwhile must not give a worker other ids.
+        return (_rebuild, (self.params, self.seed, self.folder, self.typed, self.assets))
 
     @property
     def generator_names(self) -> tuple[str, ...]:
@@ -147,5 +157,5 @@ def build_generator(name: str, params: Mapping[str, Any], context: GeneratorCont
         raise GeneratorError(f"generator {name!r} cannot be built: {type(error).__name__}: {error}") from error
 
 
-def _rebuild(params: DatasetParams, seed: int, folder: Path, typed: str) -> Dataset:
-    return Dataset(params, seed=seed, folder=folder, typed=typed)
+def _rebuild(params: DatasetParams, seed: int, folder: Path, typed: str, assets: Assets) -> Dataset:
+    return Dataset(params, seed=seed, folder=folder, typed=typed, assets=assets)

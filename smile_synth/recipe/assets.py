@@ -27,6 +27,11 @@ class AssetsParams(StrictParams):
             when=lambda assets: assets.backgrounds in BUILTIN_BACKGROUNDS and assets.objects in BUILTIN_OBJECTS,
             why="where all images are built-in: it is that of your own images",
         ),
+        NoEffect(
+            ("on_bad",),
+            when=lambda assets: assets.backgrounds in BUILTIN_BACKGROUNDS and assets.objects in BUILTIN_OBJECTS,
+            why="where all images are built-in: none of them is bad",
+        ),
     )
 
     backgrounds: str = Field(
@@ -46,3 +51,8 @@ class AssetsParams(StrictParams):
         description="which part of the images to use; the parts pretrain, probe-train and probe-test share none",
     )
     licence: str = Field("", description="licence of the images in your own folders, written into the store")
+    on_bad: Literal["stop", "skip"] = Field(
+        "stop",
+        description="stop over images of your own that cannot serve (damaged, too small, without transparency), or "
+        "read every image first and use the others; the asset table lists those that are used",
+    )

@@ -143,14 +143,22 @@ def test_assets_survive_pickling_without_their_images() -> None:
     )
 
 
-def test_the_cache_stays_within_its_bound() -> None:
+def test_the_cache_holds_what_fits_and_drops_what_was_used_longest_ago() -> None:
     cache = ImageCache(10_000)
-    for key in range(50):
-        cache.get(key, lambda: (np.zeros((40, 40), np.uint8),))
-        assert cache.num_bytes <= 10_000
-    reads = []
-    cache.get(49, lambda: reads.append(1) or ())  # type: ignore[func-returns-value]
-    assert not reads
+    reads: list[int] = []
+
+    def get(key: int) -> None:
+        cache.get(key, lambda: reads.append(key) or (np.zeros((40, 40), np.uint8),))  # type: ignore[func-returns-value]
+
+    for key in range(6):
+        get(key)
+    get(0)
+    assert reads == [0, 1, 2, 3, 4, 5]
+    get(6)
+    get(0)
+    assert reads == [0, 1, 2, 3, 4, 5, 6]
+    get(1)
+    assert reads == [0, 1, 2, 3, 4, 5, 6, 1]
 
 
 def test_a_folder_of_images_replaces_the_builtin_ones(tmp_path: Path) -> None:
