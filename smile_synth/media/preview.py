@@ -55,7 +55,7 @@ def contact_sheet(
         boxes_BKT4: float32 (B, K, T, 4), xyxy in canvas pixels, NaN where absent; needed for boxes and paths.
         captions: a short text per clip, written above its row; None for numbers, empty for no captions.
         columns: most frames of a clip to show, evenly spaced from the first to the last.
-        tile_px: longest side of a frame in the picture; larger frames are made smaller, smaller ones stay.
+        tile_px: longest side of a frame in the picture; see ``fit``.
         show_boxes: draw every object's box.
         show_paths: draw the way of every object's box centre up to the frame shown.
 
@@ -68,8 +68,7 @@ def contact_sheet(
     _check_clips(frames_BTHWC, boxes_BKT4, show_boxes or show_paths)
     num_clips, num_frames = frames_BTHWC.shape[:2]
     texts = [f"clip {i}" for i in range(num_clips)] if captions is None else list(captions)
-    scale = min(1.0, tile_px / max(frames_BTHWC.shape[2:4]))
-    height, width = (max(1, round(size * scale)) for size in frames_BTHWC.shape[2:4])
+    height, width, scale = fit(frames_BTHWC.shape[2], frames_BTHWC.shape[3], tile_px)
     shown = np.unique(np.linspace(0, num_frames - 1, min(columns, num_frames)).round().astype(int))
     caption_px = CAPTION_PX if texts else 0
     sheet = _sheet(num_clips, len(shown), height + caption_px, width)
@@ -90,6 +89,7 @@ def animation(
     frames_BTHWC: Frames,
     *,
     boxes_BKT4: Boxes | None = None,
+    tile_px: int = 128,
     show_boxes: bool = False,
     show_paths: bool = False,
 ) -> Frames:
@@ -98,6 +98,7 @@ def animation(
     Args:
         frames_BTHWC: uint8 (B, T, H, W, 3).
         boxes_BKT4: as for ``contact_sheet``.
+        tile_px: longest side that small frames are enlarged to; larger ones stay.
         show_boxes, show_paths: as for ``contact_sheet``.
 
     Returns:
@@ -108,6 +109,7 @@ def animation(
     """
     _check_clips(frames_BTHWC, boxes_BKT4, show_boxes or show_paths)
     num_clips, num_frames, height, width, _ = frames_BTHWC.shape
+    height, width, scale = fit(height, width, max(tile_px, height, width))
     columns = math.ceil(math.sqrt(num_clips))
     pages = []
     for t in range(num_frames):
@@ -115,12 +117,35 @@ def animation(
         for clip in range(num_clips):
             tile = _tile(frames_BTHWC[clip, t], (width, height))
             if boxes_BKT4 is not None:
-                _mark(tile, boxes_BKT4[clip], t, 1.0, show_boxes=show_boxes, show_paths=show_paths)
+                _mark(tile, boxes_BKT4[clip], t, scale, show_boxes=show_boxes, show_paths=show_paths)
             row, column = divmod(clip, columns)
             page.paste(tile, (GAP_PX + column * (width + GAP_PX), GAP_PX + row * (height + GAP_PX)))
         pages.append(np.asarray(page))
     stacked = np.stack(pages)
     return np.pad(stacked, ((0, 0), (0, stacked.shape[1] % 2), (0, stacked.shape[2] % 2), (0, 0)), mode="edge")
+
+
+def fit(height: int, width: int, side_px: int) -> tuple[int, int, float]:
+    """Return the height and width in which to show a frame, and their ratio to its own.
+
+    Larger frames are made smaller; much smaller ones are enlarged by a whole factor, so that they are sharp.
+
+    Args:
+        height, width: of the frame.
+        side_px: longest side that it may have.
+    """
+    scale = side_px / max(height, width)
+    if scale >= 1:
+        scale = float(int(scale))
+    return max(1, round(height * scale)), max(1, round(width * scale)), scale
+
+
+def resized(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Return a picture in another size (width, height): averaged where smaller, with sharp pixels where larger."""
+    if size == picture.size:
+        return picture
+    is_larger = size[0] > picture.width
+    return picture.resize(size, Image.Resampling.NEAREST if is_larger else Image.Resampling.BOX)
 
 
 def check_suffix(path: Path) -> None:
@@ -192,8 +217,7 @@ def _sheet(rows: int, columns: int, height: int, width: int) -> Image.Image:
 
 
 def _tile(frame_HWC: Frames, size: tuple[int, int]) -> Image.Image:
-    tile = Image.fromarray(frame_HWC)
-    return tile if tile.size == size else tile.resize(size, Image.Resampling.BOX)
+    return resized(Image.fromarray(frame_HWC), size)
 
 
 def _write(sheet: Image.Image, at: tuple[int, int], text: str) -> None:

@@ -79,6 +79,11 @@ def _hot(share_THW: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
     return (255 * ramp).astype(np.uint8)
 
 
+def enlarged(image_HWC: Image_HWC, factor: int) -> Image_HWC:
+    """Return a picture with every pixel repeated ``factor`` times along both sides; as it is for a factor below 2."""
+    return image_HWC.repeat(factor, axis=0).repeat(factor, axis=1) if factor > 1 else image_HWC
+
+
 def save_png(image_HWC: Image_HWC, path: Path) -> None:
     """Write an image; the folder is made where there is none."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -14,13 +14,15 @@ import torch
 from smile_synth.training.cost import peak_flops
 from smile_synth.training.learner import Clips, Learner, Look
 from smile_synth.training.metrics import MetricsLog
-from smile_synth.training.pictures import mask_picture, save_png
+from smile_synth.training.pictures import enlarged, mask_picture, save_png
 from smile_synth.training.preflight import Job
 from smile_synth.training.representation import Spread, collapse_warning, spread
 from smile_synth.training.stages import Stage
 from smile_synth.training.view import TrainingView
 
 CLIPS_TO_LOOK_AT = 8
+# Pictures of smaller frames are enlarged to about this side.
+TILE_PX = 128
 
 
 class Pace:
@@ -161,6 +163,7 @@ class Watch:
             self._job.grid,
             _motions(look),
         )
+        image = enlarged(image, TILE_PX // max(look.frames_BTHWC.shape[2:4]))
         save_png(image, self._job.folder.pictures / f"step-{step:08d}.png")
         if self._log is not None:
             self._log.picture("input, visible, error", image, step)

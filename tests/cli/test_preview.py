@@ -48,14 +48,14 @@ def test_a_recipe_shows_its_first_clips_and_what_to_do_next(run: Run) -> None:
     assert result.exit_code == 0, result.output
     assert frames_shown(result.output) == ["clip 0", "clip 1", "clip 2", "clip 3"]
     assert "next: smile-synth render mine.yaml --out data/mine.zarr" in result.output
-    assert PilImage.open("x.png").width == 2 + 4 * 42
+    assert PilImage.open("x.png").width == 2 + 4 * (3 * 40 + 2)
 
 
 def test_one_clip_alone_is_the_same_clip_as_among_others(run: Run) -> None:
     run("mine.yaml", "--clips", "5", "-o", "all.png")
     result = run("mine.yaml", "--clip", "3", "-o", "one.png")
     assert frames_shown(result.output) == ["clip 3"]
-    height = 32 + 12 + 2
+    height = 3 * 32 + 12 + 2
     row = np.asarray(PilImage.open("all.png"))[2 + 3 * height + 12 : 2 + 4 * height - 2]
     assert np.array_equal(np.asarray(PilImage.open("one.png"))[14:-2], row)
 
@@ -78,7 +78,7 @@ def test_an_animation_has_every_frame(run: Run, name: str) -> None:
     assert run("mine.yaml", "--clips", "4", "-o", name).exit_code == 0
     with PilImage.open(name) as picture:
         assert picture.n_frames == 4
-        assert picture.size == (2 + 2 * 42, 2 + 2 * 34)
+        assert picture.size == (2 + 2 * (3 * 40 + 2), 2 + 2 * (3 * 32 + 2))
 
 
 def test_a_generator_takes_its_own_parameters(run: Run) -> None:

@@ -44,7 +44,7 @@ def tile_at(sheet: Image.Image, row: int, column: int, height: int = 20, width: 
 
 
 def test_sheet_shows_first_and_last_frame_of_every_clip() -> None:
-    sheet = contact_sheet(grey_clips(), columns=4)
+    sheet = contact_sheet(grey_clips(), columns=4, tile_px=30)
     assert sheet.size == (GAP_PX + 4 * (30 + GAP_PX), GAP_PX + 2 * (20 + CAPTION_PX + GAP_PX))
     for clip in (0, 1):
         assert (tile_at(sheet, clip, 0) == 100 * clip).all()
@@ -52,7 +52,7 @@ def test_sheet_shows_first_and_last_frame_of_every_clip() -> None:
 
 
 def test_sheet_never_shows_a_frame_twice() -> None:
-    sheet = contact_sheet(grey_clips(num_frames=3), columns=8)
+    sheet = contact_sheet(grey_clips(num_frames=3), columns=8, tile_px=30)
     assert sheet.width == GAP_PX + 3 * (30 + GAP_PX)
 
 
@@ -61,17 +61,32 @@ def test_sheet_makes_large_frames_smaller() -> None:
     assert sheet.size == (100 + 2 * GAP_PX, 50 + 2 * GAP_PX)
 
 
+def test_small_frames_are_enlarged_by_a_whole_factor_and_stay_sharp() -> None:
+    clips = np.random.default_rng(0).integers(0, 255, (1, 2, 20, 30, 3), dtype=np.uint8)
+    sheet = contact_sheet(clips, tile_px=70, captions=[])
+    tile = np.asarray(sheet)[GAP_PX : GAP_PX + 40, GAP_PX : GAP_PX + 60]
+    assert np.array_equal(tile, clips[0, 0].repeat(2, axis=0).repeat(2, axis=1))
+    assert animation(clips, tile_px=70).shape[1:3] == (40 + 2 * GAP_PX, 60 + 2 * GAP_PX)
+    assert animation(clips, tile_px=5).shape[1:3] == (20 + 2 * GAP_PX, 30 + 2 * GAP_PX)
+
+
+def test_boxes_of_enlarged_frames_lie_around_the_enlarged_objects() -> None:
+    sheet = contact_sheet(grey_clips(), boxes_BKT4=moving_boxes(), columns=16, tile_px=60, show_boxes=True)
+    ys, xs = np.nonzero((tile_at(sheet, 0, 0, 40, 60) == OBJECT_COLOURS[0]).all(axis=-1))
+    assert (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1) == (4, 8, 24, 28)
+
+
 def test_boxes_are_drawn_just_inside_their_edges_and_only_on_request() -> None:
     clips, boxes = grey_clips(), moving_boxes()
-    plain = contact_sheet(clips, boxes_BKT4=boxes, columns=16)
-    marked = contact_sheet(clips, boxes_BKT4=boxes, columns=16, show_boxes=True)
+    plain = contact_sheet(clips, boxes_BKT4=boxes, columns=16, tile_px=30)
+    marked = contact_sheet(clips, boxes_BKT4=boxes, columns=16, tile_px=30, show_boxes=True)
     assert (tile_at(plain, 0, 5) == 5).all()
     ys, xs = np.nonzero((tile_at(marked, 0, 5) == OBJECT_COLOURS[0]).all(axis=-1))
     assert (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1) == (7, 4, 17, 14)
 
 
 def test_path_grows_from_frame_to_frame() -> None:
-    marked = contact_sheet(grey_clips(), boxes_BKT4=moving_boxes(), columns=16, show_paths=True)
+    marked = contact_sheet(grey_clips(), boxes_BKT4=moving_boxes(), columns=16, tile_px=30, show_paths=True)
     inked = [(tile_at(marked, 0, t) == OBJECT_COLOURS[0]).all(axis=-1).sum() for t in range(16)]
     assert inked[-1] > inked[4] > 0
 
@@ -95,7 +110,7 @@ def test_animated_pictures_hold_every_frame(tmp_path: Path, suffix: str) -> None
 
 def test_mp4_holds_every_frame(tmp_path: Path) -> None:
     av = pytest.importorskip("av")
-    save_animation(animation(grey_clips(1, 6, 32, 48)), tmp_path / "x.mp4")
+    save_animation(animation(grey_clips(1, 6, 32, 48), tile_px=48), tmp_path / "x.mp4")
     with av.open(str(tmp_path / "x.mp4")) as container:
         shapes = [frame.to_ndarray(format="rgb24").shape for frame in container.decode(video=0)]
     assert shapes == [(36, 52, 3)] * 6

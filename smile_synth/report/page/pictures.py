@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from smile_synth.media.preview import OBJECT_COLOURS
+from smile_synth.media.preview import OBJECT_COLOURS, fit, resized
 
 Frames = npt.NDArray[np.uint8]
 
@@ -50,7 +50,7 @@ def still(frame_HWC: Frames, *, max_side_px: int) -> str:
 
     Args:
         frame_HWC: uint8.
-        max_side_px: larger frames are made smaller.
+        max_side_px: longest side of the picture; see ``fit``.
     """
     return _address(_resized(Image.fromarray(frame_HWC), max_side_px))
 
@@ -63,7 +63,7 @@ def film(clip: int, frames_THWC: Frames, boxes_KT4: npt.NDArray[np.float32], *, 
         frames_THWC: uint8; of long clips, evenly spaced frames are shown.
         boxes_KT4: xyxy in pixels, NaN where absent.
         caption: what to write below it.
-        max_side_px: larger frames are made smaller.
+        max_side_px: longest side of the picture; see ``fit``.
     """
     num_frames, height, width, _ = frames_THWC.shape
     shown = np.unique(np.linspace(0, num_frames - 1, min(num_frames, MAX_FRAMES)).round().astype(int))
@@ -86,9 +86,8 @@ def film(clip: int, frames_THWC: Frames, boxes_KT4: npt.NDArray[np.float32], *, 
 
 
 def _resized(picture: Image.Image, max_side_px: int) -> Image.Image:
-    scale = min(1.0, max_side_px / max(picture.size))
-    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-    return picture if size == picture.size else picture.resize(size, Image.Resampling.BOX)
+    height, width, _ = fit(picture.height, picture.width, max_side_px)
+    return resized(picture, (width, height))
 
 
 def _address(picture: Image.Image) -> str:
