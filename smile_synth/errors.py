@@ -113,6 +113,8 @@ def in_one_line(error: Exception) -> str:
         place = "" if error.filename is None else f"{error.filename}: "
         advice = OTHER_PLACES.get(error.errno or 0) or f"{repair(error)}, or name another place"
         text = f"{place}{error.strerror[0].lower()}{error.strerror[1:]}; {advice}"
+    if isinstance(error, MemoryError):
+        text = f"not enough memory{': ' if text else ''}{text}; make clips or batches smaller, or free some memory"
     return printable(" ".join(text.split()))
 
 

@@ -16,9 +16,9 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic_core import CoreSchema, core_schema
+from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, core_schema
 
-from smile_synth.errors import nearest
+from smile_synth.errors import nearest, printable
 
 Number = TypeVar("Number", int, float)
 
@@ -26,6 +26,8 @@ Positive = Annotated[int, Field(ge=1)]
 
 DEEPEST_NESTING = 64
 LONGEST_SHOWN = 80
+# How pydantic names one choice of a union, such as ``literal['a','b']``, or the key of a mapping.
+_CHOICE = re.compile(r"[a-z-]+\[.*\]|\[key\]", re.DOTALL)
 
 
 def _rising(span: tuple[Number, Number]) -> tuple[Number, Number]:
@@ -57,14 +59,14 @@ class NoEffect:
     why: str
     instead: str = "leave it out"
 
-    def problem_with(self, params: BaseModel) -> str:
-        """Return what is set without effect in ``params``, or an empty string."""
+    def check(self, params: BaseModel) -> None:
+        """Raise what pydantic takes for a validation error where one of the fields is set without effect."""
         fields = type(params).model_fields
         for name in self.fields:
             default = fields[name].get_default(call_default_factory=True, validated_data={})
             if getattr(params, name) != default and self.when(params):
-                return f"{name} has no effect {self.why.format_map(vars(params))}: {self.instead}"
-        return ""
+                said = f"{name} has no effect {self.why.format_map(vars(params))}: {self.instead}"
+                raise PydanticCustomError("no_effect", "{said}", {"said": said, "field": name})
 
 
 def _tell_numbers_from_truth(schema: Any, cls: type[BaseModel]) -> Any:
@@ -122,9 +124,7 @@ class StrictParams(BaseModel):
             vars(self)[name] = canonical(value)
         for base in reversed(type(self).__mro__):
             for rule in vars(base).get("NO_EFFECT", ()):
-                problem = rule.problem_with(self)
-                if problem:
-                    raise ValueError(problem)
+                rule.check(self)
         return self
 
 
@@ -151,7 +151,25 @@ def shown(value: Any) -> str:
         text = repr(value)
     except ValueError:  # an integer of more digits than Python writes
         return "a huge number"
+    return shortened(text)
+
+
+def shortened(text: str) -> str:
+    """Return a text cut to ``LONGEST_SHOWN`` characters."""
     return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 3]}..."
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with given values.
+
+    Args:
+        path: keys and places in lists that lead to the value.
+        text: where, what, got and allowed, in one line.
+    """
+
+    path: tuple[str, ...]
+    text: str
 
 
 def first_problem(error: ValidationError, model: type[BaseModel], *, where: str) -> str:
@@ -159,37 +177,57 @@ def first_problem(error: ValidationError, model: type[BaseModel], *, where: str)
 
     Args:
         error: what validating ``model`` raised.
-        model: the model that was validated; its fields are named where a key is unknown.
+        model: the model that was validated.
         where: what the values belong to, such as ``recipe demo.yaml``.
     """
+    return f"{where}: {problem_of(error, model).text}"
+
+
+def problem_of(error: ValidationError, model: type[BaseModel]) -> Problem:
+    """Return the first problem of ``error``, and where it lies.
+
+    Args:
+        error: what validating ``model`` raised.
+        model: the model that was validated; its fields are named where a key is unknown.
+    """
     problems = error.errors(include_url=False)
-    start = _path(problems[0]["loc"])
+    start = _steps(problems[0])
     # Every choice of a union complains of its own; the one that got furthest is the one that was meant.
     first = max(
-        (problem for problem in problems if _path(problem["loc"]).startswith(start)),
+        (problem for problem in problems if _steps(problem)[: len(start)] == start),
         key=lambda problem: len(problem["loc"]),
     )
-    path = _path(first["loc"])
-    others = len({_path(problem["loc"]) for problem in problems} - {start, path})
+    steps = _steps(first)
+    others = len({_steps(problem) for problem in problems} - {start, steps})
     more = f" (and {others} more)" if others else ""
-    if first["type"] == "extra_forbidden":
-        known = sorted(_fields_at(model, first["loc"][:-1]))
-        key = str(first["loc"][-1])
-        return f"{where}: unknown key {shown(path)}.{nearest(key, known)} Known here: {', '.join(known)}{more}"
-    if first["type"] == "missing":
-        return f"{where}: {path!r} is missing{more}"
-    message = first["msg"].removeprefix("Value error, ")
+    field = first.get("ctx", {}).get("field")
+    return Problem((*steps, field) if field else steps, _said(first, model) + more)
+
+
+def _said(problem: ErrorDetails, model: type[BaseModel]) -> str:
+    path = _readable(".".join(_steps(problem)))
+    if problem["type"] == "extra_forbidden":
+        known = sorted(_fields_at(model, problem["loc"][:-1]))
+        return f"unknown key {path!r}.{nearest(str(problem['loc'][-1]), known)} Known here: {', '.join(known)}"
+    if problem["type"] == "missing":
+        return f"{path!r} is missing"
+    message = problem["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
-    got = "" if isinstance(first["input"], dict) else f", got {shown(first['input'])}"
-    if first["type"] == "literal_error":
-        hint = nearest(str(first["input"]), re.findall(r"'([^']*)'", first["ctx"]["expected"]))
+    got = "" if isinstance(problem["input"], dict) else f", got {shown(problem['input'])}"
+    if problem["type"] == "literal_error":
+        hint = nearest(str(problem["input"]), re.findall(r"'([^']*)'", problem["ctx"]["expected"]))
         got += f".{hint}" if hint else ""
-    return f"{where}: {path + ': ' if path else ''}{message}{got}{more}"
+    return f"{path + ': ' if path else ''}{message}{got}"
 
 
-def _path(loc: Iterable[int | str]) -> str:
+def _steps(problem: ErrorDetails) -> tuple[str, ...]:
     """Return where a problem lies as recipes write it, without pydantic's names of the choices of a union."""
-    return ".".join(str(part) for part in loc if "[" not in str(part))
+    return tuple(str(part) for part in problem["loc"] if not _CHOICE.fullmatch(str(part)))
+
+
+def _readable(path: str) -> str:
+    """Return a path that fits into a line of a terminal, whatever its keys are."""
+    return shortened(printable(path))
 
 
 def _fields_at(model: type[BaseModel], path: Iterable[Any]) -> set[str]:

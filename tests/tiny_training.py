@@ -10,7 +10,8 @@ import torch
 from tiny import TinyDataset
 
 from smile_synth.probe.student_probe import evaluation_of
-from smile_synth.recipe.recipe import Recipe, merge, parse_recipe
+from smile_synth.recipe.layers import merge
+from smile_synth.recipe.recipe import Recipe, parse_recipe
 from smile_synth.store import Store, render_store
 from smile_synth.training.checkpoint import read_checkpoint
 from smile_synth.training.metrics import Row, read_rows

@@ -53,7 +53,7 @@ class OneLineErrors(TyperGroup):
             # The reader of a pipe has seen enough (`... | head`); nothing more may be written to it at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(EXIT_BROKEN_PIPE) from None
-        except (SmileSynthError, OSError) as error:
+        except (SmileSynthError, OSError, MemoryError) as error:
             if self._debug:
                 raise
             typer.echo(f"smile-synth: {in_one_line(error)}", err=True)

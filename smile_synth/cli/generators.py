@@ -131,7 +131,7 @@ def check(name: Name, overrides: Overrides = None) -> None:
 
 
 def _params(overrides: list[str] | None) -> Mapping[str, Any]:
-    from smile_synth.recipe.recipe import apply_override
+    from smile_synth.recipe.layers import apply_override
 
     values: dict[str, Any] = {}
     for override in overrides or ():

@@ -87,7 +87,8 @@ def _load(source: str, first: int, count: int, seed: int | None, overrides: list
             raise StoreError(f"{source} is a store, already rendered; --set and --seed go with a recipe or generator")
         return _from_store(Path(source), first, count)
     from smile_synth.generator.registry import registered_names
-    from smile_synth.recipe.recipe import apply_override, bundled_recipes, load_recipe, parse_recipe
+    from smile_synth.recipe.layers import apply_override
+    from smile_synth.recipe.recipe import bundled_recipes, load_recipe, parse_recipe
 
     if source in bundled_recipes() or source.endswith((".yaml", ".yml")):
         recipe = load_recipe(source, overrides if seed is None else [*overrides, f"seed={seed}"])

@@ -19,13 +19,12 @@ def list_recipes() -> None:
     Examples:
       smile-synth recipes list
     """
-    import yaml
-
     from smile_synth.recipe.recipe import bundled_recipes
+    from smile_synth.recipe.yaml import read_yaml
 
     table = Table("recipe", "what it is", box=None, pad_edge=False)
     for name, path in bundled_recipes().items():
-        table.add_row(name, str(yaml.safe_load(path.read_text(encoding="utf-8")).get("description", "")))
+        table.add_row(name, str(read_yaml(path).get("description", "")))
     Console().print(table)
     typer.echo("\nSee one whole: smile-synth recipes show NAME")
 

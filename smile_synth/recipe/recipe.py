@@ -14,10 +14,12 @@ import yaml
 from pydantic import Field, PrivateAttr, ValidationError
 
 from smile_synth.errors import RecipeError, nearest
-from smile_synth.params import StrictParams, first_problem
+from smile_synth.params import StrictParams, first_problem, problem_of, shown
 from smile_synth.recipe.dataset import DatasetParams
+from smile_synth.recipe.layers import Layer, apply_override, flatten, inherited_from
 from smile_synth.recipe.pretrain import PretrainParams
 from smile_synth.recipe.probe import ProbeParams
+from smile_synth.recipe.yaml import read_yaml
 
 MAX_EXTENDS = 8
 
@@ -112,10 +114,17 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
         RecipeError: there is no such recipe, it is not YAML, or a key or value is not allowed.
     """
     path, folder = _locate(str(name_or_path))
-    values = _read_extended(path, depth=0)
+    layers = _read_layers(path, path.stem)
+    values = flatten(layers)
     for override in overrides:
         apply_override(values, override)
-    recipe = parse_recipe(values, folder=folder, origin=path.name, name=path.stem)
+    try:
+        recipe = _checked(values, folder, name=path.stem)
+    except ValidationError as error:
+        problem = problem_of(error, Recipe)
+        source = inherited_from(problem.path, layers, overrides)
+        note = f" (inherited from {source})" if source else ""
+        raise RecipeError(f"recipe {path.name}: {problem.text}{note}") from None
     settings = [word for override in overrides if not override.startswith("seed=") for word in ("--set", override)]
     recipe._typed = shlex.join([str(name_or_path), *settings])
     return recipe
@@ -133,101 +142,55 @@ def parse_recipe(values: Mapping[str, Any], *, folder: Path, origin: str, name: 
     Raises:
         RecipeError: a key or value is not allowed.
     """
+    if not isinstance(values, Mapping):
+        raise RecipeError(f"recipe {origin} must hold keys and values, got {shown(values)}")
     try:
-        recipe = Recipe.model_validate({**values, "name": values.get("name") or name})
+        return _checked(values, folder, name=name)
     except ValidationError as error:
         raise RecipeError(first_problem(error, Recipe, where=f"recipe {origin}")) from None
+
+
+def _checked(values: Mapping[str, Any], folder: Path, *, name: str) -> Recipe:
+    recipe = Recipe.model_validate({**values, "name": values.get("name") or name})
     recipe._folder = folder if recipe.paths_from is None else Path(recipe.paths_from)
     return recipe
 
 
-def _locate(name_or_path: str) -> tuple[Path, Path]:
+def _locate(name_or_path: str, start: Path = Path()) -> tuple[Path, Path]:
     """Return the recipe's file, and the folder that its relative paths start from."""
-    path = Path(name_or_path)
-    if path.is_file():
+    path = start / name_or_path
+    try:
+        kind = "file" if path.is_file() else "folder" if path.is_dir() else "other" if path.exists() else ""
+    except OSError as error:
+        raise RecipeError(f"recipe {shown(name_or_path)} cannot be read: {error.strerror}") from None
+    if kind == "file":
         return path, path.resolve().parent
     known = bundled_recipes()
     if name_or_path in known:
         return known[name_or_path], Path.cwd()
-    if path.is_dir():
-        raise RecipeError(f"a recipe is a YAML file or a bundled name, got the folder {name_or_path}")
+    if kind:
+        what = "folder" if kind == "folder" else "pipe or device"
+        raise RecipeError(f"a recipe is a YAML file or a bundled name, got the {what} {name_or_path}")
+    beside = [str(file) for suffix in ("*.yaml", "*.yml") for file in sorted(path.parent.glob(suffix))]
     raise RecipeError(
-        f"there is no recipe {name_or_path!r}.{nearest(name_or_path, known)} "
+        f"there is no recipe {shown(name_or_path)}.{nearest(name_or_path, [*beside, *known])} "
         f"Give the path of a YAML file or one of: {', '.join(known)}"
     )
 
 
-def _read_extended(path: Path, *, depth: int) -> dict[str, Any]:
+def _read_layers(path: Path, origin: str, *, depth: int = 0) -> list[Layer]:
+    """Return what a recipe writes, then what it extends, and so on."""
     if depth > MAX_EXTENDS:
         raise RecipeError(f"recipe {path.name} extends more than {MAX_EXTENDS} others; does it extend itself?")
-    values = _read_yaml(path)
+    values = read_yaml(path)
     base = values.pop("extends", None)
+    if depth:
+        # Those of the recipe that is extended, not of this one.
+        values.pop("name", None)
+        values.pop("description", None)
+    layers = [Layer(origin, values)]
     if base is None:
-        return values
+        return layers
     if not isinstance(base, str):
-        raise RecipeError(f"recipe {path.name}: 'extends' names one recipe, got {base!r}")
-    beside = path.parent / base
-    base_path = beside if beside.is_file() else _locate(base)[0]
-    inherited = _read_extended(base_path, depth=depth + 1)
-    inherited.pop("name", None)
-    inherited.pop("description", None)
-    return merge(inherited, values)
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"recipe {path} cannot be read: {error}") from None
-    except yaml.YAMLError as error:
-        raise RecipeError(f"recipe {path} is not valid YAML: {' '.join(str(error).split())}") from None
-    if values is None:
-        values = {}
-    if not isinstance(values, dict):
-        raise RecipeError(f"recipe {path} must hold keys and values, got {type(values).__name__}")
-    return values
-
-
-def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``base`` with the values of ``top`` over it, mapping by mapping; lists are replaced whole."""
-    merged = dict(base)
-    for key, value in top.items():
-        inner = merged.get(key)
-        both_maps = isinstance(inner, Mapping) and isinstance(value, Mapping)
-        merged[key] = merge(inner, value) if both_maps else value  # type: ignore[arg-type]
-    return merged
-
-
-def apply_override(values: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    parts = key.strip().split(".")
-    if not equals or not all(parts):
-        raise RecipeError(f"--set takes key.sub=value, got {override!r}")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise RecipeError(f"--set {key}: the value is not valid YAML, got {text!r}") from None
-    here: Any = values
-    for part in parts[:-1]:
-        here = _step_into(here, part, override)
-    if isinstance(here, list):
-        here[_index(here, parts[-1], override)] = value
-    else:
-        here[parts[-1]] = value
-
-
-def _step_into(here: Any, part: str, override: str) -> Any:
-    if isinstance(here, list):
-        return here[_index(here, part, override)]
-    inner = here.get(part)
-    if inner is None:
-        inner = here[part] = {}
-    if not isinstance(inner, dict | list):
-        raise RecipeError(f"--set {override}: {part!r} holds {inner!r}, which has no keys inside")
-    return inner
-
-
-def _index(here: list[Any], part: str, override: str) -> int:
-    if not part.isdigit() or int(part) >= len(here):
-        raise RecipeError(f"--set {override}: {part!r} must be a place in a list of {len(here)}, 0 to {len(here) - 1}")
-    return int(part)
+        raise RecipeError(f"recipe {path.name}: 'extends' names one recipe, got {shown(base)}")
+    return [*layers, *_read_layers(_locate(base, start=path.parent)[0], base, depth=depth + 1)]

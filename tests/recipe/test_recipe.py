@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from smile_synth.errors import RecipeError
 from smile_synth.generator.dataset import Dataset
-from smile_synth.recipe.recipe import bundled_recipes, load_recipe, merge, parse_recipe, recipe_digest
+from smile_synth.recipe.layers import merge
+from smile_synth.recipe.recipe import bundled_recipes, load_recipe, parse_recipe, recipe_digest
 
 
 def write(folder: Path, name: str, text: str) -> Path:
@@ -45,6 +47,31 @@ def test_a_recipe_extends_a_bundled_one(tmp_path: Path) -> None:
     assert load_recipe(path).section("dataset").canvas == load_recipe("demo").section("dataset").canvas
 
 
+def test_another_generator_brings_its_own_parameters(tmp_path: Path) -> None:
+    write(tmp_path, "base.yaml", "dataset: {generator: cutouts, params: {num_objects: [1, 3]}, clips: 9}\n")
+    path = write(tmp_path, "top.yaml", "extends: base.yaml\ndataset: {generator: noise, params: {kind: flow}}\n")
+    dataset = load_recipe(path).section("dataset")
+    assert (dataset.params, dataset.clips) == ({"kind": "flow"}, 9)
+    path = write(tmp_path, "top.yaml", "extends: base.yaml\ndataset: {generator: cutouts, params: {order: random}}\n")
+    assert load_recipe(path).section("dataset").params == {"num_objects": [1, 3], "order": "random"}
+
+
+def test_an_error_in_what_was_inherited_names_its_recipe(tmp_path: Path) -> None:
+    write(tmp_path, "base.yaml", "dataset: {clips: 0}\npretrain: {max_steps: 3, teacher: {library: timm, model: m}}\n")
+    path = write(tmp_path, "top.yaml", "extends: base.yaml\nseed: 4\n")
+    with pytest.raises(RecipeError, match=r"dataset.clips: .* got 0 \(inherited from base.yaml\)"):
+        load_recipe(path)
+    with pytest.raises(RecipeError, match=r"got -1$"):
+        load_recipe(path, ["dataset.clips=-1"])
+    with pytest.raises(RecipeError, match=r"teacher has no effect .*: leave it out \(inherited from base.yaml\)"):
+        load_recipe(path, ["dataset.clips=1", "pretrain.target.kind=pixels"])
+
+
+def test_aliases_are_no_shared_values(tmp_path: Path) -> None:
+    path = write(tmp_path, "r.yaml", "dataset: {params: {a: &x {y: 1}, b: *x}}\n")
+    assert load_recipe(path, ["dataset.params.a.y=2"]).section("dataset").params == {"a": {"y": 2}, "b": {"y": 1}}
+
+
 def test_lists_are_replaced_and_mappings_merged() -> None:
     assert merge({"a": {"x": 1, "y": [1, 2]}}, {"a": {"y": [3]}}) == {"a": {"x": 1, "y": [3]}}
 
@@ -72,7 +99,10 @@ def test_the_digest_sees_every_value_and_no_order() -> None:
         ("extends: nothing-like-it", "there is no recipe 'nothing-like-it'"),
         ("extends: [demo]", "'extends' names one recipe"),
         ("seed: -1", "seed: input should be greater than or equal to 0, got -1"),
-        ("dataset: !!python/object/apply:os.system ['true']", "not valid YAML"),
+        ("dataset: !!python/object/apply:os.system ['true']", "tags such as '!!python/object/apply:os.system'"),
+        ("seed: 1\nseed: 2", "line 2: key 'seed' stands twice, the first time in line 1"),
+        ("seed: true", "seed: input should be a number, got true"),
+        ("seed: 2024-13-45", "seed: input should be a valid integer, unable to parse string as an integer, got"),
     ],
 )
 def test_a_bad_recipe_says_what_is_wrong(tmp_path: Path, text: str, said: str) -> None:
@@ -91,9 +121,40 @@ def test_an_unknown_recipe_names_the_nearest_and_all() -> None:
         load_recipe("dmeo")
 
 
-@pytest.mark.parametrize("override", ["dataset.clips", "=3", "dataset..clips=3", "seed.sub=1", "dataset.clips=[1"])
+def test_a_name_with_another_ending_is_found_beside_it(tmp_path: Path) -> None:
+    path = write(tmp_path, "mine.yaml", "seed: 1")
+    with pytest.raises(RecipeError, match=f"there is no recipe .* Did you mean '{path}'"):
+        load_recipe(tmp_path / "mine.yml")
+
+
+def test_a_pipe_or_folder_is_no_recipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "r.yaml")
+    with pytest.raises(RecipeError, match="got the pipe or device"):
+        load_recipe(tmp_path / "r.yaml")
+    with pytest.raises(RecipeError, match="got the pipe or device /dev/zero"):
+        load_recipe("/dev/zero")
+    with pytest.raises(RecipeError, match="got the folder"):
+        load_recipe(tmp_path)
+    with pytest.raises(RecipeError, match="cannot be read: File name too long"):
+        load_recipe("x" * 5000)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "dataset.clips",
+        "=3",
+        "dataset..clips=3",
+        "seed.sub=1",
+        "dataset.clips=[1",
+        "probe.questions.²=1",
+        f"probe.questions.{'9' * 5000}=1",
+        "probe.questions.1=1",
+        "probe.questions.0.name=x",
+    ],
+)
 def test_a_malformed_override_is_refused(tmp_path: Path, override: str) -> None:
-    path = write(tmp_path, "r.yaml", "seed: 1\ndataset: {clips: 5}\n")
+    path = write(tmp_path, "r.yaml", "seed: 1\ndataset: {clips: 5}\nprobe: {questions: [x]}\n")
     with pytest.raises(RecipeError, match="--set"):
         load_recipe(path, [override])
 
