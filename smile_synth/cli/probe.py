@@ -53,7 +53,7 @@ def probe(
     from smile_synth.machine.cores import num_cores
     from smile_synth.probe.evaluation import ProbePlace, probe_features
     from smile_synth.probe.files import write_results
-    from smile_synth.probe.subject import extractors_of, open_subject, pretraining_assets
+    from smile_synth.probe.subject import extractors_of, open_subject, pretraining_assets, supervised_of
     from smile_synth.store import Store
     from smile_synth.training.device import keep_freed_memory, pick_device
 
@@ -74,7 +74,9 @@ def probe(
         notes=(note,) if note and params.sources else (),
     )
     extractors = extractors_of(subject, params)
-    results = probe_features(extractors, params, subject.canvas, place, checkpoint=str(model))
+    results = probe_features(
+        extractors, params, subject.canvas, place, checkpoint=str(model), supervised=supervised_of(subject, params)
+    )
     files = write_results(results, folder)
     typer.echo(results.table())
     table, figures, right = files[:3]

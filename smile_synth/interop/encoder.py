@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,6 +47,21 @@ class FrozenEncoder(nn.Module):
     def width(self) -> int:
         """Channels of a token."""
         return self.shape.encoder.width
+
+    def up_to(self, block: int) -> FrozenEncoder:
+        """Return the encoder that ends after a block, counted from 1, without a norm; it shares the weights.
+
+        Raises:
+            ModelError: there is no such block.
+        """
+        depth = self.shape.encoder.depth
+        if not 1 <= block <= depth:
+            raise ModelError(f"this encoder has blocks 1 to {depth}, got {block}")
+        shape = replace(self.shape, encoder=self.shape.encoder._replace(depth=block))
+        shorter = Encoder(shape, has_norm=False)
+        shorter.patch_embed = self.encoder.patch_embed
+        shorter.blocks = self.encoder.blocks[:block]
+        return FrozenEncoder(shorter, shape).to(next(self.parameters()).device)
 
     def forward(self, frames_BTHWC: Tensor) -> Encoded:
         """Return tokens and their mean.

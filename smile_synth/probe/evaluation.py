@@ -18,12 +18,15 @@ from smile_synth.probe.features import Extractor, FeatureTable, compute_features
 from smile_synth.probe.labels import Answers, answers_to, check_label, question_text
 from smile_synth.probe.results import TRAINED, UNTRAINED, ProbeResults, QuestionResult, Reading
 from smile_synth.probe.score import Score, chance_level, difference, score
+from smile_synth.probe.supervised import SupervisedNetwork
 from smile_synth.probe.videos import video_question
 from smile_synth.progress import track
 from smile_synth.randomness import stream
 from smile_synth.recipe.dataset import CanvasParams
 from smile_synth.recipe.probe import ORDER, ClassifierName, ProbeParams, QuestionParams
 from smile_synth.store import Store
+
+END_TO_END = "end-to-end"
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ def probe_features(
     place: ProbePlace,
     *,
     checkpoint: str,
+    supervised: SupervisedNetwork | None = None,
 ) -> ProbeResults:
     """Ask every question of every kind of features.
 
@@ -86,6 +90,7 @@ def probe_features(
         canvas: size of the clips, as the network takes them.
         place: folders and device.
         checkpoint: what is probed, as the user named it.
+        supervised: the network that is trained on the answers themselves, if any.
 
     Returns:
         All readings.
@@ -96,7 +101,7 @@ def probe_features(
     """
     began_s = time.monotonic()
     materials, notes = prepare(params, canvas, place)
-    results = ask_all(materials, extractors, params, place, checkpoint=checkpoint)
+    results = ask_all(materials, extractors, params, place, checkpoint=checkpoint, supervised=supervised)
     return replace(results, notes=(*place.notes, *notes), seconds=time.monotonic() - began_s)
 
 
@@ -107,12 +112,13 @@ def ask_all(
     place: ProbePlace,
     *,
     checkpoint: str,
+    supervised: SupervisedNetwork | None = None,
 ) -> ProbeResults:
     """Ask every question of every kind of features, clips and right answers being there.
 
     Args:
         materials: from ``prepare``.
-        extractors, params, place, checkpoint: as in ``probe_features``.
+        extractors, params, place, checkpoint, supervised: as in ``probe_features``.
     """
     began_s = time.monotonic()
     questions = []
@@ -128,7 +134,11 @@ def ask_all(
             )
             for clips in (material.train, material.test)
         )
-        questions.append(_ask(material, extractors, train_tables, test_tables, params, place))
+        question = _ask(material, extractors, train_tables, test_tables, params, place)
+        if supervised is not None:
+            reading = _ask_supervised(material, supervised, params, place)
+            question = replace(question, readings=(*question.readings, reading))
+        questions.append(question)
     return ProbeResults(
         checkpoint=checkpoint,
         questions=tuple(questions),
@@ -240,6 +250,24 @@ def _ask(
         chance=chance_level(train_labels, test_labels),
         readings=tuple(_with_gains(readings, params, material.question.name)),
     )
+
+
+def _ask_supervised(
+    material: Material, supervised: SupervisedNetwork, params: ProbeParams, place: ProbePlace
+) -> Reading:
+    """Return how well the network answers that is trained on the answers themselves."""
+    name = material.question.name
+    rng = stream(params.seed, f"probe-fit/{name}/{END_TO_END}")
+    with track(params.supervised.epochs, f"train for {name}", "epochs", place.shown_on) as bar:
+        fitted = supervised.fit(material.train, material.train_answers, rng=rng, advance=bar.advance)
+    labels = material.test_answers.labels[material.test.groups]
+    fits = labels >= 0
+    probabilities = fitted(material.test)[fits]
+    test = Examples(probabilities, labels[fits], material.test.groups[fits])
+    answers = group_means(probabilities, test.groups).argmax(axis=1)
+    rng = stream(params.seed, f"probe-bootstrap/{name}")
+    result = score(answers, group_labels(test), probabilities.shape[1], resamples=params.resamples, rng=rng)
+    return Reading("supervised", "same network trained on the answers", END_TO_END, supervised.num_inputs, result)
 
 
 def examples(clips: Clips, answers: Answers, table: FeatureTable, classifier: ClassifierName) -> Examples:

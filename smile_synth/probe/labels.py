@@ -13,10 +13,14 @@ import numpy.typing as npt
 from smile_synth.errors import ProbeError, nearest
 from smile_synth.generator.labels import LabelSpec
 from smile_synth.randomness import stream
-from smile_synth.recipe.probe import OBJECT_CLASS, ORDER, QuestionParams
+from smile_synth.recipe.probe import FASTER, OBJECT_CLASS, ORDER, QuestionParams
 
 UNDEFINED = -1
 ORDERS = ("forward", "reversed")
+SIDES = ("left", "right")
+SPEED = "speed"
+# Two speeds closer than this are left out: nobody could tell them apart.
+SMALLEST_RATIO_OF_SPEEDS = 1.25
 
 
 class LabelledClips(Protocol):
@@ -73,6 +77,8 @@ def answers_to(
         parts = Answers(ORDERS, reversal(train)), Answers(ORDERS, reversal(test))
     elif question.label == OBJECT_CLASS:
         parts = _object_classes(train, test)
+    elif question.label == FASTER:
+        parts = Answers(SIDES, faster_side(train)), Answers(SIDES, faster_side(test))
     else:
         parts = _label_classes(question, train, test)
     return classes_that_occur(question.name, *parts, min_clips_per_class=min_clips_per_class)
@@ -82,6 +88,31 @@ def reversal(clips: LabelledClips) -> npt.NDArray[np.int64]:
     """Return int64 (clips,): 1 for the clips that the question of order shows backwards, about half of them."""
     coins: npt.NDArray[np.int64] = stream(clips.seed, "probe-order").integers(0, 2, clips.num_clips)
     return coins
+
+
+def faster_side(clips: LabelledClips) -> npt.NDArray[np.int64]:
+    """Return int64 (clips,): 0 where the left of two objects moves faster, 1 where the right one does.
+
+    The side of an object is that of its mean place while it is seen. Clips with another number of objects, with like
+    speeds, or with an object that is never seen have no answer.
+    """
+    speed_NK = clips.column(f"labels/{SPEED}").astype(np.float64)
+    boxes_NKT4 = clips.column("boxes").astype(np.float64)
+    answers = np.full(clips.num_clips, UNDEFINED, np.int64)
+    for clip in np.flatnonzero(np.isfinite(speed_NK).sum(axis=1) == 2):
+        objects = np.flatnonzero(np.isfinite(speed_NK[clip]))
+        slow, fast = objects[np.argsort(speed_NK[clip, objects])]
+        slow_x, fast_x = (_mean_x(boxes_NKT4[clip, number]) for number in (slow, fast))
+        is_clear = speed_NK[clip, fast] >= SMALLEST_RATIO_OF_SPEEDS * speed_NK[clip, slow]
+        if is_clear and np.isfinite([slow_x, fast_x]).all() and slow_x != fast_x:
+            answers[clip] = int(fast_x > slow_x)
+    return answers
+
+
+def _mean_x(boxes_T4: npt.NDArray[np.float64]) -> float:
+    centre_T = boxes_T4[:, [0, 2]].mean(axis=1)
+    is_seen = np.isfinite(centre_T)
+    return float(centre_T[is_seen].mean()) if is_seen.any() else float("nan")
 
 
 def classes_that_occur(
@@ -162,7 +193,8 @@ def check_label(question: QuestionParams, label_specs: Mapping[str, LabelSpec]) 
     Raises:
         ProbeError: they do not; the message names what they carry.
     """
-    known = sorted({*label_specs, ORDER, OBJECT_CLASS})
+    derived = {ORDER, OBJECT_CLASS, *([FASTER] if SPEED in label_specs else [])}
+    known = sorted({*label_specs, *derived})
     if question.label not in known:
         raise ProbeError(
             f"question {question.name!r} asks for label {question.label!r}, which the clips of source "
@@ -176,6 +208,8 @@ def question_text(question: QuestionParams, label_specs: Mapping[str, LabelSpec]
         return "does the clip run forward or reversed?"
     if question.label == OBJECT_CLASS:
         return "class of the object"
+    if question.label == FASTER:
+        return "which of two objects moves faster?"
     return label_specs[question.label].description.rstrip(".")
 
 

@@ -15,6 +15,7 @@ from smile_synth.masking.grid import TokenGrid
 from smile_synth.probe.extractors import DifferenceExtractor, NetworkExtractor
 from smile_synth.probe.features import Extractor
 from smile_synth.probe.results import TRAINED, UNTRAINED
+from smile_synth.probe.supervised import SupervisedNetwork
 from smile_synth.recipe.dataset import CanvasParams
 from smile_synth.recipe.pretrain import TeacherParams
 from smile_synth.recipe.probe import ProbeParams
@@ -113,12 +114,26 @@ def run_of(path: Path) -> Path | None:
 
 
 def extractors_of(subject: Subject, params: ProbeParams) -> list[Extractor]:
-    """Return the trained encoder and the baselines that the parameters ask for.
+    """Return the trained encoder, the blocks of it and the baselines that the parameters ask for.
 
     Raises:
         WeightsError: the teacher's weights are absent.
+        ModelError: the encoder has no such block.
     """
-    return [trained_extractor(subject.encoder, subject.device), *_baselines(subject, params)]
+    blocks = [_block_extractor(subject, number) for number in params.blocks]
+    return [trained_extractor(subject.encoder, subject.device), *blocks, *_baselines(subject, params)]
+
+
+def supervised_of(subject: Subject, params: ProbeParams) -> SupervisedNetwork | None:
+    """Return what trains the same network on the answers; None where the parameters do not ask for it."""
+    if "supervised" not in params.baselines:
+        return None
+    return SupervisedNetwork(subject.encoder.shape, params.supervised, subject.device)
+
+
+def _block_extractor(subject: Subject, number: int) -> NetworkExtractor:
+    title = f"trained student, block {number} of {subject.encoder.shape.encoder.depth}"
+    return NetworkExtractor(f"block-{number}", title, subject.encoder.up_to(number), subject.device)
 
 
 def trained_extractor(encoder: FrozenEncoder, device: torch.device) -> NetworkExtractor:

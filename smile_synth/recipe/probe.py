@@ -15,10 +15,11 @@ from smile_synth.recipe.assets import AssetsParams
 from smile_synth.recipe.dataset import CanvasParams
 
 ClassifierName = Literal["linear", "knn", "attentive"]
-BaselineName = Literal["untrained", "differences", "teacher"]
+BaselineName = Literal["untrained", "differences", "teacher", "supervised"]
 
 ORDER = "order"
 OBJECT_CLASS = "object_class"
+FASTER = "faster"
 
 
 class SourceParams(StrictParams):
@@ -71,7 +72,8 @@ class QuestionParams(StrictParams):
     source: str = Field("", description="name of the source whose clips are asked about")
     label: str = Field(
         "",
-        description="the answer: a label of the clips, 'order' (forward or reversed) or 'object_class'",
+        description="the answer: a label of the clips, 'order' (forward or reversed), 'object_class', or 'faster' "
+        "(which of two objects, the left or the right one, moves faster)",
     )
     bins: int = Field(
         4, ge=2, le=32, description="classes that a number is cut into, at quantiles of the training part"
@@ -116,6 +118,15 @@ class AttentiveParams(StrictParams):
     heads: int = Field(0, ge=0, le=64, description="attention heads; 0 means one for every 64 channels")
 
 
+class SupervisedParams(StrictParams):
+    """The same network, trained from scratch on the answers to one question: what the training clips allow."""
+
+    epochs: int = Field(20, ge=1, le=10_000, description="epochs over the training clips, which must fit into memory")
+    batch_size: int = Field(32, ge=1, le=4096, description="clips in a step")
+    learning_rate: float = Field(1e-3, gt=0, le=1, description="peak learning rate of AdamW")
+    weight_decay: float = Field(0.05, ge=0, description="weight decay of AdamW")
+
+
 class ProbeParams(StrictParams):
     """Which questions are put to a frozen model, and how its answers are read off."""
 
@@ -126,6 +137,9 @@ class ProbeParams(StrictParams):
         NoEffect(("knn",), when=lambda probe: "knn" not in probe.classifiers, why="unless 'classifiers' lists it"),
         NoEffect(
             ("attentive",), when=lambda probe: "attentive" not in probe.classifiers, why="unless 'classifiers' lists it"
+        ),
+        NoEffect(
+            ("supervised",), when=lambda probe: "supervised" not in probe.baselines, why="unless 'baselines' lists it"
         ),
     )
 
@@ -138,11 +152,16 @@ class ProbeParams(StrictParams):
     classifiers: tuple[ClassifierName, ...] = Field(("linear",), min_length=1, description="how answers are read off")
     baselines: tuple[BaselineName, ...] = Field(
         ("untrained", "differences", "teacher"),
-        description="what stands beside the model: itself untrained, raw frame differences, its teacher",
+        description="what stands beside the model: itself untrained, raw frame differences, its teacher, and itself "
+        "trained from scratch on the answers",
+    )
+    blocks: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (), description="blocks of the encoder, counted from 1, whose tokens are probed beside those of the last one"
     )
     linear: LinearProbeParams = Field(LinearProbeParams(), description="of the classifier 'linear'")
     knn: NeighboursParams = Field(NeighboursParams(), description="of the classifier 'knn'")
     attentive: AttentiveParams = Field(AttentiveParams(), description="of the classifier 'attentive'")
+    supervised: SupervisedParams = Field(SupervisedParams(), description="of the baseline 'supervised'")
     validation_share: float = Field(
         0.2, gt=0, lt=0.9, description="share of the training clips on which regularisation is chosen"
     )

@@ -12,7 +12,7 @@ import torch
 from conftest import CommandLine
 from tiny_videos import brightening
 
-from smile_synth.errors import ProbeError
+from smile_synth.errors import ModelError, ProbeError
 from smile_synth.interop.encoder import FrozenEncoder
 from smile_synth.interop.formats import export, read_student
 from smile_synth.masking.grid import TokenGrid
@@ -21,7 +21,14 @@ from smile_synth.probe.evaluation import ProbePlace, probe_features
 from smile_synth.probe.files import RIGHT_FILE, write_results
 from smile_synth.probe.results import ProbeResults
 from smile_synth.probe.student_probe import StudentProbe
-from smile_synth.probe.subject import Subject, extractors_of, open_subject, pretraining_assets, trained_extractor
+from smile_synth.probe.subject import (
+    Subject,
+    extractors_of,
+    open_subject,
+    pretraining_assets,
+    supervised_of,
+    trained_extractor,
+)
 from smile_synth.recipe.dataset import CanvasParams
 from smile_synth.recipe.probe import ProbeParams
 from smile_synth.recipe.recipe import load_recipe
@@ -56,7 +63,9 @@ def write_run(folder: Path, *, seed: int = 0, split: str = "pretrain") -> Path:
 def probe(subject: Subject, tmp_path: Path, *overrides: str, recipe: str = "probe-motion") -> ProbeResults:
     params: ProbeParams = load_recipe(recipe, [*SMALL, *overrides]).section("probe")
     place = ProbePlace(tmp_path / "features", tmp_path / "clips", tmp_path, subject.device, workers=1)
-    return probe_features(extractors_of(subject, params), params, subject.canvas, place, checkpoint="a run")
+    supervised = supervised_of(subject, params)
+    extractors = extractors_of(subject, params)
+    return probe_features(extractors, params, subject.canvas, place, checkpoint="a run", supervised=supervised)
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +148,35 @@ def test_frame_differences_tell_acceleration_from_its_reverse(subject: Subject, 
         "probe.questions=[{name: order, source: a, label: order}]",
     )
     assert results.questions[0].reading("differences", "linear").score.accuracy.value > 0.8
+
+
+def test_the_same_network_trained_on_the_answers_has_a_reading_of_its_own(subject: Subject, tmp_path: Path) -> None:
+    overrides = ("probe.baselines=[supervised]", "probe.supervised.epochs=1")
+    results = probe(subject, tmp_path, *overrides)
+    for question in results.questions:
+        assert {(r.features, r.classifier) for r in question.readings} == {
+            ("trained", "linear"), ("supervised", "end-to-end"),
+        }  # fmt: skip
+    assert len(results.right()["outline/end-to-end/supervised"]) == 64
+    assert "same network trained on the answers" in results.table()
+
+
+def test_blocks_are_read_beside_the_last_and_one_that_is_not_there_is_refused(subject: Subject, tmp_path: Path) -> None:
+    results = probe(subject, tmp_path, "probe.baselines=[]", "probe.blocks=[1]")
+    assert [r.features for r in results.questions[0].readings] == ["trained", "block-1"]
+    frames = np.random.default_rng(0).integers(0, 256, (2, 4, 32, 32, 3), np.uint8)
+    last, block = (extractor(frames).tokens_BND for extractor in extractors_of(subject, params_of("probe.blocks=[1]")))
+    assert last is not None
+    assert block is not None
+    # The student has one block: only the norm stands between the two.
+    torch.testing.assert_close(subject.encoder.encoder.norm(block), last)
+    with pytest.raises(ModelError, match="blocks 1 to 1, got 2"):
+        extractors_of(subject, params_of("probe.blocks=[2]"))
+
+
+def params_of(*overrides: str) -> ProbeParams:
+    params: ProbeParams = load_recipe("probe-motion", [*SMALL, "probe.baselines=[]", *overrides]).section("probe")
+    return params
 
 
 def test_images_seen_in_pretraining_are_reported(tmp_path: Path, run: Path) -> None:

@@ -131,3 +131,40 @@ def test_a_missing_label_names_what_there_is() -> None:
 def test_labels_that_leave_nothing_to_ask_are_refused(train: Clips, test: Clips, label: str, message: str) -> None:
     with pytest.raises(ProbeError, match=message):
         ask(label, train, test)
+
+
+def two_objects(speed_K: list[float], centre_x_K: list[float]) -> tuple[list[float], npt.NDArray[np.float32]]:
+    boxes_KT4 = np.array([[[x - 4, 0, x + 4, 8]] * 3 for x in centre_x_K], np.float32)
+    return speed_K, boxes_KT4
+
+
+def test_the_faster_of_two_objects_is_named_by_its_side() -> None:
+    clips = [
+        two_objects([1.0, 2.0], [40, 10]),
+        two_objects([1.0, 2.0], [10, 40]),
+        two_objects([2.0, 1.0], [10, 40]),
+        two_objects([1.0, 1.2], [10, 40]),
+        two_objects([1.0, np.nan], [10, 40]),
+    ]
+    speeds_NK, boxes_NKT4 = (np.array(part) for part in zip(*clips, strict=True))
+    store = Clips({"labels/speed": speeds_NK, "boxes": boxes_NKT4}, {"speed": SPEED})
+    train, _ = ask("faster", store, store, least=1)
+    assert train.classes == ("left", "right")
+    # Like speeds and a single object have no answer.
+    assert train.labels.tolist() == [0, 1, 0, -1, -1]
+
+
+def test_an_object_that_is_never_seen_has_no_side() -> None:
+    boxes_NKT4 = np.array([two_objects([1, 2], [10, 40])[1], two_objects([1, 2], [40, 10])[1]] * 2)
+    boxes_NKT4[3, 1] = np.nan
+    boxes_NKT4[2, 0, 1:] = np.nan
+    store = Clips({"labels/speed": np.tile([1.0, 2.0], (4, 1)), "boxes": boxes_NKT4}, {"speed": SPEED})
+    train, _ = ask("faster", store, store, least=1)
+    assert train.labels.tolist() == [1, 0, 1, -1]
+
+
+def test_faster_is_asked_only_of_clips_with_speeds() -> None:
+    question = QuestionParams(name="q", source="s", label="faster")
+    check_label(question, {"speed": SPEED})
+    with pytest.raises(ProbeError, match=r"'faster'.*do not carry"):
+        check_label(question, {"side": SIDE})

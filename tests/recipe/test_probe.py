@@ -46,6 +46,8 @@ def test_every_question_of_the_issue_is_in_the_full_recipe() -> None:
         ({"sources": {**SOURCES, "two": {}}}, "No question asks about source two|no question asks about source two"),
         ({"sources": {"one": {"assets": {"split": "pretrain"}}}}, "splits photographs and objects itself"),
         ({"knn": {"neighbours": 5}}, "knn has no effect unless 'classifiers' lists it"),
+        ({"supervised": {"epochs": 5}}, "supervised has no effect unless 'baselines' lists it"),
+        ({"blocks": [0]}, "blocks.0: input should be greater than or equal to 1"),
         ({"linear": {"strengths": [0.0]}}, r"linear.strengths.0: input should be greater than 0"),
         ({"classifiers": ["svm"]}, "classifiers"),
         ({"test_clip": 5}, "test_clips"),
