@@ -12,7 +12,7 @@ from smile_synth.assets.folders import ImageFile, Listing
 from smile_synth.assets.images import BadImageError
 from smile_synth.assets.split import part_of
 from smile_synth.assets.table import Asset, Kind
-from smile_synth.errors import AssetError
+from smile_synth.errors import AssetError, printable
 from smile_synth.progress import track
 from smile_synth.recipe.assets import Split
 
@@ -63,7 +63,7 @@ class Selection:
         if self.listing.others:
             others = sum(self.listing.others.values())
             parts.append(f"{others:,} other file{'' if others == 1 else 's'} ({_counts(self.listing.others)})")
-        return "; ".join(parts)
+        return printable("; ".join(parts))
 
     def without_bad(self) -> Selection:
         """Return the selection without the images that cannot serve, after reading every one.

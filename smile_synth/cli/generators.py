@@ -162,14 +162,14 @@ def _show_labels(dataset: Dataset, console: Console) -> None:
 def _draw(dataset: Dataset, file: Path) -> None:
     import numpy as np
 
-    from smile_synth.media.preview import STILL_SUFFIXES, contact_sheet
+    from smile_synth.media.preview import STILL_SUFFIXES, contact_sheet, save_picture
     from smile_synth.render import render
 
     if file.suffix.lower() not in STILL_SUFFIXES:
         raise RecipeError(f"--preview draws a picture ({', '.join(STILL_SUFFIXES)}), got {file.suffix!r}")
     frames_BTHWC = np.stack([render(dataset.sample(clip)).frames_THWC for clip in range(PREVIEW_CLIPS)])
     file.parent.mkdir(parents=True, exist_ok=True)
-    contact_sheet(frames_BTHWC, captions=()).save(file)
+    save_picture(contact_sheet(frames_BTHWC, captions=()), file)
 
 
 def register(app: typer.Typer) -> None:

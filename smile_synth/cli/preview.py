@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from smile_synth.errors import GeneratorError, RecipeError, StoreError, nearest
+from smile_synth.errors import GeneratorError, RecipeError, StoreError, nearest, printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,7 +35,7 @@ def preview(
     clips: int | None = typer.Option(None, "--clips", min=1, max=64, help="How many clips to show; 4 unless told."),
     columns: int = typer.Option(8, "--columns", min=1, max=64, help="Frames of a clip in a picture."),
     boxes: bool = typer.Option(False, "--boxes", help="Draw the box of every object."),
-    paths: bool = typer.Option(False, "--paths", help="Draw the way of every object up to the frame."),
+    paths: bool = typer.Option(False, "--paths", help="Draw the trajectory of every object up to the frame."),
     fps: float = typer.Option(12.5, "--fps", min=0.5, max=100, help="Frames a second of an animation."),
     seed: int | None = typer.Option(None, "--seed", min=0, help="Seed, instead of the recipe's."),
     overrides: list[str] = typer.Option(
@@ -54,7 +54,14 @@ def preview(
     smile-synth preview data/demo.zarr --clips 9 --boxes --paths -o demo.webp
     smile-synth preview shapes --set level=textured -o shapes.gif
     """
-    from smile_synth.media.preview import STILL_SUFFIXES, animation, check_suffix, contact_sheet, save_animation
+    from smile_synth.media.preview import (
+        STILL_SUFFIXES,
+        animation,
+        check_suffix,
+        contact_sheet,
+        save_animation,
+        save_picture,
+    )
 
     check_suffix(out)
     count = clips or (4 if clip is None else 1)
@@ -62,23 +69,24 @@ def preview(
     marks: dict[str, Any] = {"boxes_BKT4": shown.boxes_BKT4, "show_boxes": boxes, "show_paths": paths}
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix.lower() in STILL_SUFFIXES:
-        contact_sheet(shown.frames_BTHWC, captions=shown.captions, columns=columns, **marks).save(out)
+        save_picture(contact_sheet(shown.frames_BTHWC, captions=shown.captions, columns=columns, **marks), out)
     else:
         save_animation(animation(shown.frames_BTHWC, **marks), out, frames_per_second=fps)
-    for caption in shown.captions:
-        typer.echo(caption)
+    for line in (*shown.notes, *shown.captions):
+        typer.echo(printable(line))
     typer.echo(f"wrote {out} ({out.stat().st_size / 1024:.0f} KiB)")
     typer.echo(f"next: {shown.next_command}")
 
 
 @dataclass(frozen=True)
 class _Shown:
-    """Clips to show, with what to write above each."""
+    """Clips to show, with what to write above each; ``notes`` say which of the user's images are used."""
 
     frames_BTHWC: npt.NDArray[np.uint8]
     boxes_BKT4: npt.NDArray[np.float32]
     captions: list[str]
     next_command: str
+    notes: tuple[str, ...] = ()
 
 
 def _load(source: str, first: int, count: int, seed: int | None, overrides: list[str]) -> _Shown:
@@ -126,7 +134,7 @@ def _from_dataset(dataset: Dataset, first: int, count: int, next_command: str) -
         boxes[row, : len(scene.layers)] = rendered.boxes_KT4
         family = scene.generator or dataset.params.generator
         captions.append(_caption(clip, family, len(scene.layers), scene.labels, dataset.label_specs))
-    return _Shown(np.stack(frames), boxes, captions, next_command)
+    return _Shown(np.stack(frames), boxes, captions, next_command, dataset.assets.summaries)
 
 
 def _from_store(path: Path, first: int, count: int) -> _Shown:

@@ -1,7 +1,8 @@
-"""Clips as pictures: contact sheets and animations, with boxes and paths drawn on request."""
+"""Clips as pictures: contact sheets and animations, with boxes and trajectories drawn on request."""
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,12 +13,14 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from smile_synth.errors import SmileSynthError
+from smile_synth.files import replace_file
 
 Frames = npt.NDArray[np.uint8]
 Boxes = npt.NDArray[np.float32]
 
 STILL_SUFFIXES = (".png", ".jpg", ".jpeg")
 MOVING_SUFFIXES = (".gif", ".webp", ".mp4")
+MOST_PIXELS_A_SIDE = {".jpg": 65_535, ".jpeg": 65_535, ".gif": 65_535, ".webp": 16_383, ".mp4": 16_384}
 GAP_PX = 2
 CAPTION_PX = 12
 PAPER = (255, 255, 255)
@@ -53,11 +56,11 @@ def contact_sheet(
     Args:
         frames_BTHWC: uint8 (B, T, H, W, 3).
         boxes_BKT4: float32 (B, K, T, 4), xyxy in canvas pixels, NaN where absent; needed for boxes and paths.
-        captions: a short text per clip, written above its row; None for numbers, empty for no captions.
+        captions: a short text per clip, written above its row; None for ``clip 0`` and so on, empty for no captions.
         columns: most frames of a clip to show, evenly spaced from the first to the last.
         tile_px: longest side of a frame in the picture; see ``fit``.
         show_boxes: draw every object's box.
-        show_paths: draw the way of every object's box centre up to the frame shown.
+        show_paths: draw the trajectory of every object's box centre up to the frame shown.
 
     Returns:
         An RGB picture.
@@ -157,8 +160,21 @@ def check_suffix(path: Path) -> None:
         )
 
 
+def save_picture(picture: Image.Image, path: Path) -> None:
+    """Write a picture in the format that its name ends in; what the file held stays where this fails.
+
+    Raises:
+        PreviewError: the ending is not that of a picture, or the picture is larger than its format allows.
+        OSError: the file cannot be written.
+    """
+    if path.suffix.lower() not in STILL_SUFFIXES:
+        raise PreviewError(f"{path}: a picture's name must end in {', '.join(STILL_SUFFIXES)}, got {path.suffix!r}")
+    _check_side(picture.size, path)
+    _write_whole(picture, path)
+
+
 def save_animation(frames_THWC: Frames, path: Path, *, frames_per_second: float = 12.5) -> None:
-    """Write a clip as an animated GIF or WebP (endless loop) or as an H.264 MP4.
+    """Write a clip as an animated GIF or WebP (endless loop) or as an H.264 MP4; the old file stays where this fails.
 
     Args:
         frames_THWC: uint8 (T, H, W, 3).
@@ -166,18 +182,28 @@ def save_animation(frames_THWC: Frames, path: Path, *, frames_per_second: float 
         frames_per_second: above 0.
 
     Raises:
-        PreviewError: the ending is unknown, or MP4 is asked for without PyAV.
+        PreviewError: the ending is unknown, the frames are larger than the format allows, or MP4 is asked for without
+            PyAV.
+        OSError: the file cannot be written.
     """
     suffix = path.suffix.lower()
     if suffix not in MOVING_SUFFIXES:
         raise PreviewError(f"{path}: an animation's name must end in {', '.join(MOVING_SUFFIXES)}, got {suffix!r}")
+    _check_side((frames_THWC.shape[2], frames_THWC.shape[1]), path)
     if suffix == ".mp4":
         _save_mp4(frames_THWC, path, frames_per_second)
         return
     pages = [Image.fromarray(frame) for frame in frames_THWC]
     options: dict[str, Any] = {"quality": 85, "method": 4} if suffix == ".webp" else {}
-    duration_ms = max(1, round(1000 / frames_per_second))
-    pages[0].save(path, save_all=True, append_images=pages[1:], duration=duration_ms, loop=0, **options)
+    options["duration"] = max(1, round(1000 / frames_per_second))
+    _write_whole(pages[0], path, save_all=True, append_images=pages[1:], loop=0, **options)
+
+
+def _write_whole(picture: Image.Image, path: Path, **options: Any) -> None:
+    # In memory first: writing a JPEG to a disk that fills up, Pillow drops the end without an error.
+    encoded = io.BytesIO()
+    picture.save(encoded, Image.registered_extensions()[path.suffix.lower()], **options)
+    replace_file(path, encoded.getvalue())
 
 
 def _save_mp4(frames_THWC: Frames, path: Path, frames_per_second: float) -> None:
@@ -189,13 +215,30 @@ def _save_mp4(frames_THWC: Frames, path: Path, frames_per_second: float) -> None
         ) from None
     from fractions import Fraction
 
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=Fraction(frames_per_second).limit_denominator(1000))
-        stream.height, stream.width = frames_THWC.shape[1:3]
-        stream.pix_fmt, stream.options = "yuv420p", {"crf": "18"}
-        for frame in frames_THWC:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
-        container.mux(stream.encode())
+    def write(file: Path) -> None:
+        try:
+            with av.open(str(file), "w") as container:
+                stream = container.add_stream("libx264", rate=Fraction(frames_per_second).limit_denominator(1000))
+                stream.height, stream.width = frames_THWC.shape[1:3]
+                stream.pix_fmt, stream.options = "yuv420p", {"crf": "18"}
+                for frame in frames_THWC:
+                    picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+                    container.mux(stream.encode(picture))
+                container.mux(stream.encode())
+        except av.FFmpegError as error:
+            # PyAV's own OSError cannot be given the name of the file that it is about.
+            raise OSError(error.errno, error.strerror) from error
+
+    replace_file(path, write)
+
+
+def _check_side(size: tuple[int, int], path: Path) -> None:
+    most = MOST_PIXELS_A_SIDE.get(path.suffix.lower(), max(size))
+    if max(size) > most:
+        raise PreviewError(
+            f"{path}: {path.suffix} holds at most {most:,} px a side, got {size[0]:,} x {size[1]:,}; show fewer clips "
+            "(--clips) or columns (--columns), or write another format"
+        )
 
 
 def _check_clips(frames_BTHWC: Frames, boxes_BKT4: Boxes | None, wants_boxes: bool) -> None:
@@ -226,7 +269,7 @@ def _write(sheet: Image.Image, at: tuple[int, int], text: str) -> None:
 
 
 def _mark(tile: Image.Image, boxes_KT4: Boxes, t: int, scale: float, *, show_boxes: bool, show_paths: bool) -> None:
-    """Draw boxes of frame ``t`` and the centres' ways up to it onto a tile."""
+    """Draw boxes of frame ``t`` and the boxes' centres up to it onto a tile."""
     pen = ImageDraw.Draw(tile)
     for k, boxes_T4 in enumerate(boxes_KT4 * np.float32(scale)):
         colour = OBJECT_COLOURS[k % len(OBJECT_COLOURS)]

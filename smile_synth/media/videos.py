@@ -1,7 +1,8 @@
-"""Views of video files: stretches of time and squares of space, at the size that a network takes."""
+"""Views of video files: segments of time and crops of space, at the size that a network takes."""
 
 from __future__ import annotations
 
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,7 +22,7 @@ class Spacing:
     """Which views of a video are taken.
 
     Args:
-        segments: parts of a video that are looked at, one stretch of frames each.
+        segments: parts of equal length that a video is divided into, one clip each.
         crops: squares of a segment: 1 takes the centre, 3 take both ends of the long side as well.
         frame_stride: frames from one sampled frame to the next; 0 spreads them over the segment.
     """
@@ -47,10 +48,11 @@ def read_views(path: Path, spacing: Spacing, canvas: Canvas) -> Frames:
         uint8 (segments x crops, T, H, W, 3); crops of a segment stand together.
 
     Raises:
-        VideoError: the file cannot be read as a video.
+        VideoError: the file cannot be read as a video, or PyAV is missing.
     """
     av = _pyav()
     try:
+        _check_file(path)
         num_frames = _count_packets(av, path)
         wanted_ST = sampled_frames(num_frames, canvas.num_frames, spacing)
         pictures, decoded = _decode(av, path, set(wanted_ST.ravel().tolist()), canvas)
@@ -58,8 +60,11 @@ def read_views(path: Path, spacing: Spacing, canvas: Canvas) -> Frames:
             # The container announces more frames than it holds: spread the frames over what there is.
             wanted_ST = sampled_frames(decoded, canvas.num_frames, spacing)
             pictures, decoded = _decode(av, path, set(wanted_ST.ravel().tolist()), canvas)
-    except (av.FFmpegError, OSError, ValueError) as error:
-        raise VideoError(f"video {path} cannot be read: {error}; replace it, or take it out of the list") from None
+    except (av.FFmpegError, OSError, ValueError, MemoryError) as error:
+        reason = getattr(error, "strerror", None) or str(error) or "it needs more memory than there is"
+        raise VideoError(
+            f"video {path} cannot be read: {reason[0].lower()}{reason[1:]}; replace it, or take it out of the list"
+        ) from None
     views = [
         np.stack([_crop(pictures[frame], place, canvas) for frame in frames.tolist()])
         for frames in wanted_ST
@@ -99,6 +104,15 @@ def _pyav() -> Any:
     except ImportError:
         raise VideoError("reading videos needs PyAV; install it with: pip install 'smile-synth[video]'") from None
     return av
+
+
+def _check_file(path: Path) -> None:
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        # Opening a FIFO would wait for a writer.
+        raise ValueError("it is no regular file")
+    if status.st_size == 0:
+        raise ValueError("it is empty")
 
 
 def _count_packets(av: Any, path: Path) -> int:

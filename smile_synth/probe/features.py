@@ -112,6 +112,9 @@ class FeatureTable:
 
     def save(self) -> None:
         """Write what is done so far; after an interruption the next run goes on from here."""
+        if not self._arrays:
+            # The first clip failed: there is nothing to keep, and no folder; its error must be the one that is seen.
+            return
         for array in self._arrays.values():
             if isinstance(array, np.memmap):
                 array.flush()

@@ -133,3 +133,17 @@ def test_a_place_that_cannot_be_written_is_named_with_the_next_step(run: Run, tm
     assert result.exit_code == 2
     assert f"{tmp_path / 'file'}: " in result.output
     assert "is in the way, so name another place" in result.output
+
+
+def test_images_of_ones_own_are_counted_and_their_names_harmless(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "photos\x1b[2J"
+    folder.mkdir()
+    for n in range(3):
+        PilImage.new("RGB", (64, 64), (n, 90, 30)).save(folder / f"{n}.png")
+    (folder / "empty.png").touch()
+    settings = (r'dataset.assets.backgrounds="photos\x1b[2J"', "dataset.assets.on_bad=skip")
+    result = run("mine.yaml", *(f"--set={setting}" for setting in settings), "--clips", "1", "-o", "x.png")
+    assert result.exit_code == 0, result.output
+    assert r"photos\x1b[2J used; 1 skipped (1 empty)" in result.output
+    assert "backgrounds: 3 of 4 images in " in result.output
+    assert "\x1b" not in result.output

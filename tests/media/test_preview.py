@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from smile_synth.media.preview import (
     check_suffix,
     contact_sheet,
     save_animation,
+    save_picture,
 )
 
 
@@ -120,6 +122,47 @@ def test_mp4_without_pyav_says_what_to_install(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(PreviewError, match=r"smile-synth\[video\]"):
         save_animation(animation(grey_clips()), tmp_path / "x.mp4")
+
+
+# A limit on the size of files stands in for a disk that is full; only a process of its own can have one.
+FULL_DISK = """
+import resource, signal, sys
+from pathlib import Path
+import numpy as np
+from smile_synth.media.preview import animation, contact_sheet, save_animation, save_picture
+clips = np.random.default_rng(0).integers(0, 256, (2, 8, 64, 64, 3), dtype=np.uint8)
+path = Path(sys.argv[1])
+if path.suffix == ".mp4":
+    import av
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
+try:
+    if path.suffix in (".png", ".jpg"):
+        save_picture(contact_sheet(clips), path)
+    else:
+        save_animation(animation(clips), path)
+except OSError as error:
+    print(error.filename, error.strerror)
+"""
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".gif", ".webp", ".mp4"])
+def test_a_full_disk_leaves_the_old_picture_as_it_was(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"old{suffix}"
+    path.write_bytes(b"the old picture")
+    done = subprocess.run([sys.executable, "-c", FULL_DISK, str(path)], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(f"{path} File too large"), done.stderr
+    assert path.read_bytes() == b"the old picture"
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_picture_too_large_for_its_format_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    frames = np.zeros((1, 16, 16_400, 3), np.uint8)
+    for suffix in (".webp", ".mp4"):
+        with pytest.raises(PreviewError, match=r"holds at most 16,38\d px a side, got 16,400 x 16; show fewer clips"):
+            save_animation(frames, tmp_path / f"x{suffix}")
+    with pytest.raises(PreviewError, match="at most 65,535 px a side"):
+        save_picture(Image.new("RGB", (66_000, 2)), tmp_path / "x.jpg")
 
 
 def test_wrong_input_is_named() -> None:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
+from mutations import mutated
 from tiny_videos import brightening
 
 from smile_synth.errors import VideoError
+from smile_synth.media.preview import save_animation
 from smile_synth.media.videos import Spacing, read_views, sampled_frames
+from smile_synth.randomness import stream
 from smile_synth.scene import Canvas
 
 CANVAS = Canvas(32, 32, 4)
@@ -48,6 +55,88 @@ def test_a_truncated_video_is_spread_over_what_is_left_or_named(tmp_path: Path) 
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(VideoError, match=r"video .*a\.mp4 cannot be read"):
         read_views(path, Spacing(), CANVAS)
+
+
+def _text(path: Path) -> None:
+    path.write_text("I am no video\n" * 100)
+
+
+def _audio_only(path: Path) -> None:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=44_100)
+        silence = av.AudioFrame.from_ndarray(np.zeros((2, 1024), np.float32), format="fltp", layout="stereo")
+        silence.sample_rate = 44_100
+        container.mux(stream.encode(silence))
+        container.mux(stream.encode())
+
+
+def _no_frames(path: Path) -> None:
+    with av.open(str(path), "w", format="avi") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        container.start_encoding()
+
+
+def _truncated(path: Path) -> None:
+    whole = brightening(path).read_bytes()
+    path.write_bytes(whole[:100])
+
+
+def _fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def _folder(path: Path) -> None:
+    path.mkdir()
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (Path.touch, "it is empty"),
+        (_text, "invalid data found"),
+        (_truncated, "invalid data found"),
+        (_audio_only, "it has no video stream"),
+        (_no_frames, "it holds no frame"),
+        (_fifo, "it is no regular file"),
+        (_folder, "it is no regular file"),
+        (lambda path: None, "no such file"),
+    ],
+)
+def test_what_is_no_video_is_named_with_the_reason(
+    tmp_path: Path, make: Callable[[Path], None], reason: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "bad.mp4"
+    make(path)
+    with pytest.raises(VideoError, match=rf"^video .*bad\.mp4 cannot be read: {reason}.*; replace it, or take it out"):
+        read_views(path, Spacing(), CANVAS)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("suffix", ["mp4", "avi", "mkv", "mov", "gif"])
+def test_a_damaged_video_is_views_or_one_error(tmp_path: Path, suffix: str, capfd: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / f"a.{suffix}"
+    if suffix == "gif":
+        save_animation(stream(0, "video").integers(0, 256, (6, 48, 64, 3), dtype=np.uint8), path)
+    else:
+        brightening(path)
+    data, refused = path.read_bytes(), []
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for trial in range(120):
+            path.write_bytes(mutated(data, path.name, trial))
+            try:
+                views = read_views(path, Spacing(segments=2), CANVAS)
+            except VideoError as error:
+                refused.append(str(error))
+            else:
+                assert views.shape == (2, 4, 32, 32, 3)
+    assert all(path.name in message for message in refused)
+    assert len(refused) > 12
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize("values", [{"segments": 0}, {"crops": 2}, {"frame_stride": -1}])

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from tiny_videos import brightening
 
 from smile_synth.errors import ProbeError, VideoError
 from smile_synth.media.videos import Spacing, read_views
+from smile_synth.probe.features import Features, compute_features
 from smile_synth.probe.videos import VideoClips, list_videos, video_question
 from smile_synth.recipe.dataset import CanvasParams
 from smile_synth.recipe.probe import QuestionParams, VideosParams
@@ -96,3 +98,23 @@ def test_numbered_classes_are_in_order_of_their_numbers(tmp_path: Path) -> None:
     train, _, train_answers, _ = video_question(question, CANVAS, tmp_path, workers=1, min_clips_per_class=1)
     assert train_answers.classes == ("1", "9", "10")
     assert [train_answers.classes[label] for label in train_answers.labels] == [v.label for v in train.videos]
+
+
+class Mean:
+    """The mean of a clip."""
+
+    name = title = digest = "mean"
+    has_tokens = False
+
+    def __call__(self, frames_BTHWC: np.ndarray) -> Features:
+        return Features(torch.from_numpy(frames_BTHWC.mean((1, 2, 3), dtype=np.float32)), None)
+
+
+def test_an_unreadable_first_video_is_what_the_error_is_about(tmp_path: Path) -> None:
+    (tmp_path / "data" / "run").mkdir(parents=True)
+    (tmp_path / "data" / "run" / "first.mp4").write_bytes(b"")
+    brightening(tmp_path / "data" / "run" / "second.mp4", num_frames=4)
+    clips = VideoClips(list_videos(tmp_path / "data"), "x", videos(), CANVAS, workers=1)
+    with pytest.raises(VideoError, match=r"first\.mp4 cannot be read: it is empty"):
+        compute_features([Mean()], clips, tmp_path / "features", batch_size=1, with_tokens=False)
+    assert not (tmp_path / "features").exists()
