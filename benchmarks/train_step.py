@@ -33,9 +33,9 @@ from smile_synth.scene import Canvas
 from smile_synth.teachers.teacher import build_teacher
 from smile_synth.training.cost import StudentCost, count_flops, peak_flops
 from smile_synth.training.device import keep_freed_memory, pick_device, pick_precision
-from smile_synth.training.distributed import Place, World
-from smile_synth.training.learner import Clips, Learner
-from smile_synth.training.objective import Objective, build_objective
+from smile_synth.training.distributed import RankInfo, World
+from smile_synth.training.learner import DeviceBatch, Learner
+from smile_synth.training.objective import Objective
 from smile_synth.training.stages import plan_stages
 
 CANVAS = Canvas(224, 224, 16)
@@ -70,14 +70,14 @@ class Case:
     def objective(self, device: torch.device, precision: str) -> Objective:
         """Return the objective; the teacher has CLIP ViT-B/16's size on CUDA (untrained: as fast)."""
         if not self.with_teacher:
-            return build_objective(self.params.target, None, GRID).to(device)
+            return Objective(self.params.target, None, GRID).to(device)
         if self.device == "cuda":
             chosen = TeacherParams(
                 library="open_clip", model="ViT-B-16-quickgelu", pretrained="random", precision=precision
             )
         else:
             chosen = TeacherParams(library="efficientnet_lite0", precision=precision)
-        return build_objective(self.params.target, build_teacher(chosen, GRID, device=device), GRID).to(device)
+        return Objective(self.params.target, build_teacher(chosen, GRID, device=device), GRID).to(device)
 
 
 GRID = TokenGrid.of(CANVAS, tubelet_size=2, patch_size=16)
@@ -118,14 +118,14 @@ def plain_forward(student: Student, video_BCTHW: Tensor, is_masked_BN: Tensor) -
     return decoder.head(decoder.norm(tokens[:, -hidden_at.shape[1] :]))
 
 
-def random_clips(case: Case, device: torch.device) -> Clips:
+def random_clips(case: Case, device: torch.device) -> DeviceBatch:
     """Return noise as clips, with two boxes each."""
     generator = torch.Generator().manual_seed(0)
     shape = (case.batch, CANVAS.num_frames, CANVAS.height, CANVAS.width, 3)
     frames = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
     boxes = torch.full((case.batch, 2, CANVAS.num_frames, 4), 50.0)
     boxes[..., 2:] = 100.0
-    return Clips(frames.to(device), boxes.to(device), 0)
+    return DeviceBatch(frames.to(device), boxes.to(device), 0)
 
 
 def our_update(case: Case, device: torch.device) -> Callable[[], object]:
@@ -133,7 +133,7 @@ def our_update(case: Case, device: torch.device) -> Callable[[], object]:
     if device.type == "cpu":
         keep_freed_memory()
     objective = case.objective(device, "auto").to(memory_format=torch.channels_last)
-    learner = Learner(case.params, objective, World(Place(), device), seed=0)
+    learner = Learner(case.params, objective, World(RankInfo(), device), seed=0)
     stage = plan_stages(case.params, 1_000_000)[0]
     learner.start_stage(stage)
     clips = random_clips(case, device)

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch.nn import functional as F  # noqa: N812 - the usual name
 
@@ -13,6 +14,8 @@ from smile_synth.randomness import stream
 from smile_synth.recipe.loading import AugmentParams
 
 CROP_TRIES = 10
+# Whether to flip, area and aspect of every try, and the place; one more makes it a whole number of Philox counters.
+NUMBERS_A_CLIP, NUMBERS_A_COUNTER = 24, 4
 CLIPS_AT_A_TIME = 16
 
 
@@ -49,33 +52,49 @@ def sample_views(
     Returns:
         Views on the CPU; a clip's depends on its place in the global batch, not on the number of ranks.
     """
+    numbers_BD = _uniform_numbers(seed, step, first, count)
     crops_B4 = np.tile(np.asarray([0, 0, width, height], np.float32), (count, 1))
-    is_flipped_B = np.zeros(count, np.bool_)
-    for row in range(count):
-        rng = stream(seed, "augment", step, first + row)
-        is_flipped_B[row] = rng.random() < params.flip_probability
-        if params.crop_area is not None:
-            crops_B4[row] = _sample_crop(params, height, width, rng)
-    return Views(torch.from_numpy(crops_B4), torch.from_numpy(is_flipped_B))
+    if params.crop_area is not None:
+        crops_B4 = _sample_crops(params, height, width, numbers_BD[:, 1:])
+    return Views(torch.from_numpy(crops_B4), torch.from_numpy(numbers_BD[:, 0] < params.flip_probability))
 
 
-def _sample_crop(params: AugmentParams, height: int, width: int, rng: np.random.Generator) -> tuple[float, ...]:
-    """Draw whole-pixel edges of a crop, by area and aspect as image classifiers do."""
+def _uniform_numbers(seed: int, step: int, first: int, count: int) -> npt.NDArray[np.float64]:
+    """Return numbers in [0, 1), (count, NUMBERS_A_CLIP): one stream a step, of which each clip has its own piece."""
+    rng = stream(seed, "augment", step)
+    rng.bit_generator.advance(first * NUMBERS_A_CLIP // NUMBERS_A_COUNTER)  # type: ignore[attr-defined]
+    return rng.random((count, NUMBERS_A_CLIP))
+
+
+def _sample_crops(
+    params: AugmentParams, height: int, width: int, numbers_BD: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float32]:
+    """Return whole-pixel edges of crops, (B, 4), by area and aspect as image classifiers draw them.
+
+    Args:
+        params: with ``crop_area``.
+        height, width: of the canvas, in pixels.
+        numbers_BD: in [0, 1): area and aspect of every try, then the crop's place along x and y.
+    """
     assert params.crop_area is not None
+    smallest, largest = params.crop_area
     low, high = (math.log(value) for value in params.crop_aspect)
-    for _ in range(CROP_TRIES):
-        area = float(rng.uniform(*params.crop_area)) * height * width
-        aspect = math.exp(float(rng.uniform(low, high)))
-        crop_width, crop_height = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
-        if 0 < crop_width <= width and 0 < crop_height <= height:
-            break
-    else:
-        # No such rectangle fits a canvas that is far from square: keep the largest area, in its own aspect.
-        side = math.sqrt(params.crop_area[1])
-        crop_width, crop_height = max(1, round(side * width)), max(1, round(side * height))
-    x1 = int(rng.integers(width - crop_width + 1))
-    y1 = int(rng.integers(height - crop_height + 1))
-    return (x1, y1, x1 + crop_width, y1 + crop_height)
+    areas = (smallest + (largest - smallest) * numbers_BD[:, :CROP_TRIES]) * height * width
+    aspects = np.exp(low + (high - low) * numbers_BD[:, CROP_TRIES : 2 * CROP_TRIES])
+    # Where no try fits, on a canvas that is far from square: the largest area in the canvas's own aspect, put last.
+    side = math.sqrt(largest)
+    widths = _with_last(np.rint(np.sqrt(areas * aspects)), max(1, round(side * width)))
+    heights = _with_last(np.rint(np.sqrt(areas / aspects)), max(1, round(side * height)))
+    fits = (widths > 0) & (widths <= width) & (heights > 0) & (heights <= height)
+    chosen = (np.arange(len(fits)), fits.argmax(axis=1))
+    crop_width, crop_height = widths[chosen], heights[chosen]
+    x1 = np.floor(numbers_BD[:, 2 * CROP_TRIES] * (width - crop_width + 1))
+    y1 = np.floor(numbers_BD[:, 2 * CROP_TRIES + 1] * (height - crop_height + 1))
+    return np.stack([x1, y1, x1 + crop_width, y1 + crop_height], axis=1).astype(np.float32)
+
+
+def _with_last(values: npt.NDArray[np.float64], last: float) -> npt.NDArray[np.float64]:
+    return np.pad(values, ((0, 0), (0, 1)), constant_values=last)
 
 
 def augment(frames_BTHWC: torch.Tensor, boxes_BKT4: torch.Tensor, views: Views) -> tuple[torch.Tensor, torch.Tensor]:

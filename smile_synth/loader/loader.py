@@ -36,18 +36,16 @@ class Batch:
         boxes_BKT4: float32, xyxy in canvas pixels, NaN = absent.
         clips_B: int64, clip numbers inside their stores.
         store_B: int64, places of the stores in the loader's list.
-        is_padding_B: bool, True for clips that only fill up the last batch of an epoch.
         first: place of the first clip in the global batch.
-        epoch: passes over the data before this one.
+        epoch: number of the epoch, from 0.
         step: place of the batch in its epoch.
-        position: where to go on once this batch is trained on, for ``Loader.load_position`` of any number of ranks.
+        position: where to resume once this batch is trained on, for ``Loader.load_position`` of any number of ranks.
     """
 
     frames_BTHWC: torch.Tensor
     boxes_BKT4: torch.Tensor
     clips_B: torch.Tensor
     store_B: torch.Tensor
-    is_padding_B: torch.Tensor
     first: int
     epoch: int
     step: int
@@ -55,7 +53,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class _Place:
+class _Offset:
     """Where the loader is: ``offset`` clips into the order of ``epoch``."""
 
     epoch: int = 0
@@ -83,7 +81,7 @@ class Loader:
         seed: decides the order.
         rank, world_size: which equal part of every global batch this loader reads.
         weights: share of each store in an epoch, above 0; an epoch then has as many clips as before, small stores
-            come several times, large ones go on where they were in the next epoch. None: every clip once an epoch.
+            come several times, large ones continue where they were in the next epoch. None: every clip once an epoch.
         last: ``drop`` the last incomplete batch of an epoch, or ``pad`` it with clips of the epoch's beginning.
         on_error: ``stop`` at a damaged clip, or ``skip`` it: another clip of the batch takes its place.
         pin: put frames and boxes into page-locked memory, for copies to a GPU that do not wait.
@@ -127,7 +125,7 @@ class Loader:
         self._order = lru_cache(maxsize=2)(self._make_order)
         self._buffers = _Buffers(self._local_size, self.canvas_shape, pin=pin)
         self._pending: deque[_Reading] = deque()
-        self._next = self._issued = _Place()
+        self._next = self._issued = _Offset()
         self._executor = ThreadPoolExecutor(threads or num_cores(), thread_name_prefix="smile-synth-loader")
 
     @property
@@ -142,11 +140,11 @@ class Loader:
 
     @property
     def position(self) -> dict[str, Any]:
-        """Where the loader goes on: the position of the last batch that was handed out."""
+        """Where a loader resumes: the position of the last batch that was handed out."""
         return self._describe(self._next)
 
     def load_position(self, position: Mapping[str, Any]) -> None:
-        """Go on where a batch's position says; any number of ranks may take it up.
+        """Resume where a batch's position says, on any number of ranks.
 
         Args:
             position: of a batch, or of a loader.
@@ -160,7 +158,7 @@ class Loader:
                 "give the same --data in the same order, or start a new run"
             )
         self._drop_pending()
-        self._next = self._issued = self._normalised(_Place(int(position["epoch"]), int(position["offset"])))
+        self._next = self._issued = self._normalised(_Offset(int(position["epoch"]), int(position["offset"])))
 
     def __iter__(self) -> Iterator[Batch]:
         while True:
@@ -197,17 +195,17 @@ class Loader:
         parts = [self.seed, self._quotas, [store.digest for store in self.stores]]
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
-    def _describe(self, place: _Place) -> dict[str, Any]:
-        return {"epoch": place.epoch, "offset": place.offset, "data": self._fingerprint()}
+    def _describe(self, at: _Offset) -> dict[str, Any]:
+        return {"epoch": at.epoch, "offset": at.offset, "data": self._fingerprint()}
 
     def _make_order(self, epoch: int) -> npt.NDArray[np.int64]:
         return epoch_order(self.seed, epoch, self._sizes, self._quotas)
 
-    def _normalised(self, place: _Place) -> _Place:
-        """Return the place where the next batch begins, which may be the next epoch."""
-        left = self._num_clips - place.offset
+    def _normalised(self, at: _Offset) -> _Offset:
+        """Return the offset where the next batch begins, which may be the next epoch."""
+        left = self._num_clips - at.offset
         is_over = left < self.batch_size if self._last == "drop" else left <= 0
-        return _Place(place.epoch + 1, 0) if is_over else place
+        return _Offset(at.epoch + 1, 0) if is_over else at
 
     def _take(self) -> Batch:
         while len(self._pending) <= self._prefetch:
@@ -218,22 +216,22 @@ class Loader:
             task.result()
         self.wait_seconds += time.perf_counter() - began
         self._replace_damaged(reading)
-        self._next = _Place(reading.batch.position["epoch"], reading.batch.position["offset"])
+        self._next = _Offset(reading.batch.position["epoch"], reading.batch.position["offset"])
         return reading.batch
 
     def _issue(self) -> _Reading:
-        place = self._issued
-        self._issued = self._normalised(_Place(place.epoch, place.offset + self.batch_size))
-        reading = _Reading(self._plan(place))
+        at = self._issued
+        self._issued = self._normalised(_Offset(at.epoch, at.offset + self.batch_size))
+        reading = _Reading(self._plan(at))
         for start in range(0, self._local_size, CLIPS_A_TASK):
             rows = range(start, min(start + CLIPS_A_TASK, self._local_size))
             reading.tasks.append(self._executor.submit(self._read, reading, rows))
         return reading
 
-    def _plan(self, place: _Place) -> Batch:
+    def _plan(self, at: _Offset) -> Batch:
         first = self.rank * self._local_size
-        places = place.offset + first + np.arange(self._local_size)
-        ids = self._order(place.epoch)[places % self._num_clips]
+        places = at.offset + first + np.arange(self._local_size)
+        ids = self._order(at.epoch)[places % self._num_clips]
         bounds = np.cumsum((0, *self._sizes))
         store_B = np.searchsorted(bounds, ids, side="right") - 1
         return Batch(
@@ -241,10 +239,9 @@ class Loader:
             boxes_BKT4=self._empty_boxes(),
             clips_B=torch.from_numpy(ids - bounds[store_B]),
             store_B=torch.from_numpy(store_B.astype(np.int64)),
-            is_padding_B=torch.from_numpy(places >= self._num_clips),
             first=first,
-            epoch=place.epoch,
-            step=place.offset // self.batch_size,
+            epoch=at.epoch,
+            step=at.offset // self.batch_size,
             position=self._describe(self._issued),
         )
 

@@ -22,7 +22,7 @@ def epoch_quotas(sizes: Sequence[int], weights: Sequence[float] | None) -> tuple
         Numbers that add up to the clips of all stores.
 
     Raises:
-        LoaderError: the weights do not fit the stores.
+        LoaderError: the weights do not fit the stores, or leave a store without a clip.
     """
     if weights is None:
         return tuple(sizes)
@@ -33,6 +33,12 @@ def epoch_quotas(sizes: Sequence[int], weights: Sequence[float] | None) -> tuple
     # The largest remainders get what rounding left over.
     for place in np.argsort(quotas - exact, kind="stable")[: sum(sizes) - int(quotas.sum())]:
         quotas[place] += 1
+    for store in np.flatnonzero(quotas == 0).tolist():
+        share = weights[store] / sum(weights)
+        raise LoaderError(
+            f"weight {weights[store]:g} gives store {store + 1} no clip of an epoch's {sum(sizes)} (a share of "
+            f"{share:.2g}); raise it to a share above {1 / sum(sizes):.2g}, or leave the store out"
+        )
     return tuple(int(quota) for quota in quotas)
 
 

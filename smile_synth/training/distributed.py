@@ -1,4 +1,4 @@
-"""Processes that train together: who we are, and what we must agree on."""
+"""Processes that train together: which one we are, and what all must agree on."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ NUM_SLURM_PORTS = 20000
 
 
 @dataclass(frozen=True)
-class Place:
-    """A process's place among those that train together.
+class RankInfo:
+    """Which of the processes that train together this one is.
 
     Args:
         rank: 0 to ``size - 1``.
         size: processes in all.
-        local_rank: place on this host, which is also the number of its CUDA device.
+        local_rank: number on this host, which is also that of its CUDA device.
     """
 
     rank: int = 0
@@ -39,45 +39,45 @@ class Place:
             raise TrainingError(f"a rank must be 0 to {self.size - 1}, got {self.rank}; check the launcher's variables")
 
 
-def find_place(environment: Mapping[str, str]) -> tuple[Place, dict[str, str]]:
-    """Return our place and what rendezvous needs, from torchrun's or Slurm's variables.
+def find_rank(environment: Mapping[str, str]) -> tuple[RankInfo, dict[str, str]]:
+    """Return which process we are and what rendezvous needs, from torchrun's or Slurm's variables.
 
     Args:
         environment: such as ``os.environ``.
 
     Returns:
-        The place, and values for ``MASTER_ADDR`` and ``MASTER_PORT`` (empty for a single process).
+        Ours, and values for ``MASTER_ADDR`` and ``MASTER_PORT`` (empty for a single process).
 
     Raises:
         TrainingError: the variables contradict each other.
     """
     if "RANK" in environment and "WORLD_SIZE" in environment:
-        return _torchrun_place(environment)
+        return _torchrun_rank(environment)
     # A batch script without srun has SLURM_PROCID too, but is one process: only a step counts.
     if "SLURM_STEP_ID" in environment and "SLURM_PROCID" in environment:
-        return _slurm_place(environment)
-    return Place(), {}
+        return _slurm_rank(environment)
+    return RankInfo(), {}
 
 
-def _torchrun_place(environment: Mapping[str, str]) -> tuple[Place, dict[str, str]]:
+def _torchrun_rank(environment: Mapping[str, str]) -> tuple[RankInfo, dict[str, str]]:
     rank, size = _number(environment, "RANK"), _number(environment, "WORLD_SIZE")
-    place = Place(rank, size, _number(environment, "LOCAL_RANK", rank))
+    info = RankInfo(rank, size, _number(environment, "LOCAL_RANK", rank))
     master = {key: environment[key] for key in ("MASTER_ADDR", "MASTER_PORT") if key in environment}
     if size > 1 and len(master) < 2:
         raise TrainingError("RANK and WORLD_SIZE are set but MASTER_ADDR or MASTER_PORT is not; start with torchrun")
-    return place, master
+    return info, master
 
 
-def _slurm_place(environment: Mapping[str, str]) -> tuple[Place, dict[str, str]]:
+def _slurm_rank(environment: Mapping[str, str]) -> tuple[RankInfo, dict[str, str]]:
     size_key = "SLURM_STEP_NUM_TASKS" if "SLURM_STEP_NUM_TASKS" in environment else "SLURM_NTASKS"
     size = _number(environment, size_key, 1)
-    place = Place(_number(environment, "SLURM_PROCID"), size, _number(environment, "SLURM_LOCALID", 0))
+    info = RankInfo(_number(environment, "SLURM_PROCID"), size, _number(environment, "SLURM_LOCALID", 0))
     if size == 1:
-        return place, {}
+        return info, {}
     nodes = environment.get("SLURM_STEP_NODELIST") or environment.get("SLURM_JOB_NODELIST", "")
     port = FIRST_SLURM_PORT + _number(environment, "SLURM_JOB_ID", 0) % NUM_SLURM_PORTS
     master = {"MASTER_ADDR": first_host(nodes), "MASTER_PORT": str(port)}
-    return place, {key: environment.get(key, value) for key, value in master.items()}
+    return info, {key: environment.get(key, value) for key, value in master.items()}
 
 
 def first_host(nodes: str) -> str:
@@ -104,27 +104,27 @@ class World:
     """The processes that train together, seen from one of them.
 
     Args:
-        place: which of them we are.
+        info: which of them we are.
         device: what we compute on.
     """
 
-    place: Place
+    info: RankInfo
     device: torch.device
 
     @property
     def rank(self) -> int:
         """Our number, 0 to ``size - 1``."""
-        return self.place.rank
+        return self.info.rank
 
     @property
     def size(self) -> int:
         """How many processes there are."""
-        return self.place.size
+        return self.info.size
 
     @property
     def is_first(self) -> bool:
         """Whether we are the one that writes files and talks."""
-        return self.place.rank == 0
+        return self.info.rank == 0
 
     def any(self, flag: bool) -> bool:
         """Tell whether the flag is set on any rank; every rank gets the same answer."""
@@ -158,14 +158,14 @@ def join_world(device: str = "auto") -> Iterator[World]:
     Raises:
         TrainingError: the device is not there, or the launcher's variables are wrong.
     """
-    place, master = find_place(os.environ)
-    world = World(place, pick_device(device, place.local_rank))
-    if place.size == 1:
+    info, master = find_rank(os.environ)
+    world = World(info, pick_device(device, info.local_rank))
+    if info.size == 1:
         yield world
         return
     os.environ.update(master)
     backend = "cpu:gloo,cuda:nccl" if world.device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, rank=place.rank, world_size=place.size, timeout=JOIN_TIMEOUT)
+    dist.init_process_group(backend, rank=info.rank, world_size=info.size, timeout=JOIN_TIMEOUT)
     try:
         yield world
     finally:

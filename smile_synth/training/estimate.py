@@ -15,8 +15,8 @@ from smile_synth.recipe.recipe import Recipe
 from smile_synth.store import Store
 from smile_synth.training.cost import peak_flops, state_bytes
 from smile_synth.training.distributed import join_world
-from smile_synth.training.learner import Clips, Learner
-from smile_synth.training.preflight import Job, check_disk, prepare
+from smile_synth.training.learner import DeviceBatch, Learner
+from smile_synth.training.preflight import Job, build, check
 from smile_synth.training.stages import Stage
 
 CLIPS_TO_TIME = 4
@@ -38,22 +38,20 @@ def estimate(recipe: Recipe, stores: Sequence[Store], out: Path, *, resume: bool
         SmileSynthError: something does not fit.
     """
     with join_world(device) as world:
-        job = prepare(recipe, stores, out, resume=resume, world=world)
-        learner = Learner(job.params, job.objective, world, recipe.seed)
-        num_parameters = sum(p.numel() for p in learner.student.parameters())
-        check_disk(out, num_parameters, ema=job.params.ema_decay is not None)
+        job = check(recipe, stores, out, resume=resume, world=world)
+        learner = build(job)
         if job.state is not None:
             learner.load_weights(job.state)
-        return [*_sizes(job, learner, num_parameters), *_stages(job), *_resources(job, learner, num_parameters)]
+        return [*_sizes(job, learner), *_stages(job), *_resources(job, learner)]
 
 
-def _sizes(job: Job, learner: Learner, num_parameters: int) -> Rows:
+def _sizes(job: Job, learner: Learner) -> Rows:
     encoder = sum(p.numel() for p in learner.student.encoder.parameters())
-    grid, cost = job.grid, job.cost(job.stages[0])
+    grid, cost = job.grid, learner.cost(job.stages[0].mask)
     teacher = job.params.teacher_or_default
     return [
-        ("student", f"{num_parameters / 1e6:.1f} M parameters ({encoder / 1e6:.1f} M of them the encoder)"),
-        ("target", _target(job)),
+        ("student", f"{learner.num_parameters / 1e6:.1f} M parameters ({encoder / 1e6:.1f} M of them the encoder)"),
+        ("target", _target(learner)),
         ("teacher", "none" if teacher is None else f"{teacher.model_name} ({teacher.library})"),
         ("tokens", f"{grid.tubelets} x {grid.rows} x {grid.columns} = {grid.num_tokens}, {cost.num_visible} visible"),
         ("clips", f"{job.num_clips} in {len(job.stores)} store(s)"),
@@ -61,12 +59,12 @@ def _sizes(job: Job, learner: Learner, num_parameters: int) -> Rows:
     ]
 
 
-def _target(job: Job) -> str:
-    target, motion = job.params.target, job.objective.motion
+def _target(learner: Learner) -> str:
+    target, motion = learner.params.target, learner.objective.motion
     kinds = {"both": ["features", "pixels"], "motion": []}.get(target.kind, [target.kind])
     if motion is not None:
         tokens = {"all": "all tokens", "hidden": "hidden tokens", "visible": "visible tokens"}[motion.tokens]
-        kinds.append(f"motion of {tokens}, in units of {job.objective.motion_std:.3g} px a frame")
+        kinds.append(f"motion of {tokens}, in units of {learner.objective.motion_std:.3g} px a frame")
     return " and ".join(kinds)
 
 
@@ -82,12 +80,12 @@ def _stages(job: Job) -> Rows:
     ]
 
 
-def _resources(job: Job, learner: Learner, num_parameters: int) -> Rows:
+def _resources(job: Job, learner: Learner) -> Rows:
     stage = job.stages[0]
-    flops = job.flops_per_clip(stage)
-    bytes_of_state = state_bytes(num_parameters, ema=job.params.ema_decay is not None)
+    flops = learner.flops_per_clip(stage.mask)
+    bytes_of_state = state_bytes(learner.num_parameters, ema=job.params.ema_decay is not None)
     share = job.params.runtime.micro_batch or stage.clips_per_batch // job.world.size
-    activations = job.cost(stage).activation_bytes(2 if learner.precision == torch.bfloat16 else 4) * share
+    activations = learner.cost(stage.mask).activation_bytes(2 if learner.precision == torch.bfloat16 else 4) * share
     seconds_per_clip, timed = _time_a_clip(job, learner, stage)
     total_clips = sum(s.num_steps * s.clips_per_batch for s in job.stages) / job.world.size
     peak = peak_flops(job.world.device)
@@ -135,7 +133,7 @@ def _time_update(job: Job, learner: Learner, stage: Stage, count: int) -> float:
         world_size=world.size,
     ) as loader:
         batch = next(iter(loader))
-    clips = Clips(batch.frames_BTHWC.to(world.device), batch.boxes_BKT4.to(world.device), batch.first)
+    clips = DeviceBatch(batch.frames_BTHWC.to(world.device), batch.boxes_BKT4.to(world.device), batch.first)
     began = time.perf_counter()
     learner.update(clips, stage, 0, 0).loss.item()
     return time.perf_counter() - began

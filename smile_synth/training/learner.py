@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, cast
 
 import torch
@@ -20,6 +21,7 @@ from smile_synth.model.patches import normalise
 from smile_synth.model.student import Prediction, Student, build_student
 from smile_synth.recipe.pretrain import MaskParams, PretrainParams, RuntimeParams
 from smile_synth.training.checkpoint import load_model_state, model_state
+from smile_synth.training.cost import StudentCost, count_flops
 from smile_synth.training.device import pick_precision
 from smile_synth.training.distributed import World
 from smile_synth.training.objective import Objective, Targets, pixel_target
@@ -34,7 +36,7 @@ from smile_synth.training.stages import Stage
 
 
 @dataclass(frozen=True)
-class Clips:
+class DeviceBatch:
     """Our share of a batch, on the device.
 
     Args:
@@ -49,10 +51,10 @@ class Clips:
     first: int
     motion_BTHW2: Tensor | None = None
 
-    def part(self, start: int, stop: int) -> Clips:
+    def part(self, start: int, stop: int) -> DeviceBatch:
         """Return some of the clips."""
         motion = None if self.motion_BTHW2 is None else self.motion_BTHW2[start:stop]
-        return Clips(self.frames_BTHWC[start:stop], self.boxes_BKT4[start:stop], self.first + start, motion)
+        return DeviceBatch(self.frames_BTHWC[start:stop], self.boxes_BKT4[start:stop], self.first + start, motion)
 
     def masks(self, params: MaskParams, grid: TokenGrid, *, seed: int, step: int) -> Tensor:
         """Return all masks of these clips, bool (masks, B, N)."""
@@ -145,7 +147,7 @@ class Learner:
             self.student, learning_rate=stage.rate(0), betas=how.betas, eps=how.eps, weight_decay=how.weight_decay
         )
 
-    def update(self, clips: Clips, stage: Stage, stage_step: int, step: int) -> Outcome:
+    def update(self, clips: DeviceBatch, stage: Stage, stage_step: int, step: int) -> Outcome:
         """Train on one batch.
 
         Args:
@@ -168,7 +170,7 @@ class Learner:
         self._follow()
         return Outcome(loss, norm, parts)
 
-    def _accumulate(self, clips: Clips, mask: MaskParams, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+    def _accumulate(self, clips: DeviceBatch, mask: MaskParams, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Sum the gradients of all masks and micro-batches; equal shares make the sum that of one large batch."""
         masks_MBN = clips.masks(mask, self.grid, seed=self.seed, step=step)
         count = len(clips.frames_BTHWC)
@@ -252,8 +254,30 @@ class Learner:
         """Set AdamW's moments from ``state``; after ``start_stage``."""
         load_optimizer_state(self.student, cast(torch.optim.AdamW, self.optimizer), state["optimizer"])
 
+    @property
+    def num_parameters(self) -> int:
+        """Parameters of the student."""
+        return sum(p.numel() for p in self.student.parameters())
+
+    def cost(self, mask: MaskParams) -> StudentCost:
+        """Return what the student costs for one masked clip."""
+        objective, hidden = self.objective, num_masked(mask, self.grid)
+        return StudentCost(self.params.student, self.grid, hidden, objective.prediction_dim, objective.heads)
+
+    def flops_per_clip(self, mask: MaskParams) -> float:
+        """Return the FLOPs of a clip with all its masks: student forward and backward, and the teacher's pass."""
+        return self.cost(mask).training_flops * mask.masks_per_clip + self._target_flops
+
+    @cached_property
+    def _target_flops(self) -> float:
+        teacher, canvas = self.objective.teacher, self.grid.canvas
+        if teacher is None:
+            return 0.0
+        shape = (1, canvas.num_frames, canvas.height, canvas.width, 3)
+        return count_flops(teacher, torch.zeros(shape, dtype=torch.uint8, device=self.world.device))
+
     @torch.no_grad()
-    def look(self, clips: Clips, mask: MaskParams, step: int) -> Look:
+    def look(self, clips: DeviceBatch, mask: MaskParams, step: int) -> Look:
         """Look at some clips without learning from them; every rank must call it.
 
         Args:

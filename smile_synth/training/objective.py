@@ -210,17 +210,6 @@ class Objective(nn.Module):
         return torch.stack([weights[name] * value for name, value in losses.items()]).sum()
 
 
-def build_objective(
-    params: TargetParams, teacher: Teacher | None, grid: TokenGrid, motion_std: float | None = None
-) -> Objective:
-    """Return the objective that the parameters ask for.
-
-    Raises:
-        ModelError: a teacher or the motion's deviation is missing, or there is one without use.
-    """
-    return Objective(params, teacher, grid, motion_std)
-
-
 def standardise(features_BND: Tensor, how: Literal["channel", "token", "none"] = "channel") -> Tensor:
     """Return features of mean 0 and deviation 1 in float32; 0 where they do not vary, as on flat backgrounds.
 

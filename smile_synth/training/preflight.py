@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,11 @@ from smile_synth.scene import Canvas
 from smile_synth.store import Store
 from smile_synth.teachers.teacher import build_teacher
 from smile_synth.training.checkpoint import read_checkpoint
-from smile_synth.training.cost import StudentCost, count_flops, state_bytes
+from smile_synth.training.cost import state_bytes
 from smile_synth.training.distributed import World
+from smile_synth.training.learner import Learner
 from smile_synth.training.motion import check_motion
-from smile_synth.training.objective import Objective, build_objective
+from smile_synth.training.objective import Objective
 from smile_synth.training.run_folder import RunFolder
 from smile_synth.training.stages import Stage, plan_stages
 
@@ -45,8 +45,7 @@ class Job:
         world: the processes that train together.
         grid: the tokens of a clip.
         stages: what is done, in order.
-        objective: targets and loss, on the device.
-        state: the checkpoint to go on from, or None.
+        state: the checkpoint to resume from, or None.
     """
 
     recipe: Recipe
@@ -56,7 +55,6 @@ class Job:
     world: World
     grid: TokenGrid
     stages: tuple[Stage, ...]
-    objective: Objective
     state: Mapping[str, Any] | None
 
     @property
@@ -69,42 +67,24 @@ class Job:
         """Updates of all stages together."""
         return sum(stage.num_steps for stage in self.stages)
 
-    def cost(self, stage: Stage) -> StudentCost:
-        """Return what a masked clip costs in a stage."""
-        hidden, objective = num_masked(stage.mask, self.grid), self.objective
-        return StudentCost(self.params.student, self.grid, hidden, objective.prediction_dim, objective.heads)
-
-    def flops_per_clip(self, stage: Stage) -> float:
-        """Return the FLOPs of a clip with all its masks: student forward and backward, and the teacher's pass."""
-        return self.cost(stage).training_flops * stage.mask.masks_per_clip + self.target_flops
-
-    @cached_property
-    def target_flops(self) -> float:
-        """FLOPs of the targets of one clip."""
-        canvas = self.grid.canvas
-        shape = (1, canvas.num_frames, canvas.height, canvas.width, 3)
-        if self.objective.teacher is None:
-            return 0.0
-        return count_flops(self.objective.teacher, torch.zeros(shape, dtype=torch.uint8, device=self.world.device))
-
     @property
     def stage_lengths(self) -> list[list[Any]]:
         """Names of the stages and their updates, as a checkpoint holds them."""
         return [[stage.name, stage.num_steps] for stage in self.stages]
 
 
-def prepare(recipe: Recipe, stores: Sequence[Store], out: Path, *, resume: bool, world: World) -> Job:
-    """Check everything, the cheap things first, and build the teacher.
+def check(recipe: Recipe, stores: Sequence[Store], out: Path, *, resume: bool, world: World) -> Job:
+    """Check all that can be checked before anything large is loaded; writes nothing.
 
     Args:
         recipe: with a section ``pretrain``.
         stores: at least one, all of the same size.
         out: the run's folder.
-        resume: go on from the latest checkpoint in ``out``, if there is one.
+        resume: resume from the latest checkpoint in ``out``, if there is one.
         world: the processes that train together.
 
     Raises:
-        SmileSynthError: something does not fit; nothing was written.
+        SmileSynthError: something does not fit.
     """
     params: PretrainParams = recipe.section("pretrain")
     if params.watch.probe_every_epochs:
@@ -121,13 +101,25 @@ def prepare(recipe: Recipe, stores: Sequence[Store], out: Path, *, resume: bool,
     if params.uses_motion:
         check_motion(stores, grid, params.target.motion_or_default, recipe.typed)
     state = _find_state(folder, resume, recipe, lengths, stores)
-    teacher_params = params.teacher_or_default
+    return Job(recipe, params, tuple(stores), folder, world, grid, stages, state)
+
+
+def build(job: Job) -> Learner:
+    """Build teacher, objective and student for a job; writes nothing.
+
+    Raises:
+        SmileSynthError: the teacher cannot be loaded or does not fit the clips, or checkpoints have no room.
+    """
+    teacher_params, device = job.params.teacher_or_default, job.world.device
     teacher = None
     if teacher_params is not None:
-        teacher = build_teacher(teacher_params, grid, folder=recipe.folder, device=world.device)
+        teacher = build_teacher(teacher_params, job.grid, folder=job.recipe.folder, device=device)
     # Convolutions of the teacher are faster with channels last, on CPU and CUDA alike.
-    objective = build_objective(params.target, teacher, grid).to(memory_format=torch.channels_last)
-    return Job(recipe, params, tuple(stores), folder, world, grid, stages, objective.to(world.device), state)
+    objective = Objective(job.params.target, teacher, job.grid).to(memory_format=torch.channels_last)
+    learner = Learner(job.params, objective.to(device), job.world, job.recipe.seed)
+    if job.world.is_first:
+        check_disk(job.folder.path, learner.num_parameters, ema=job.params.ema_decay is not None)
+    return learner
 
 
 def check_disk(folder: Path, num_parameters: int, *, ema: bool) -> None:

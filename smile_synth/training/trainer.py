@@ -22,10 +22,10 @@ from smile_synth.recipe.recipe import Recipe
 from smile_synth.store import Store
 from smile_synth.training.device import keep_freed_memory
 from smile_synth.training.distributed import World, join_world
-from smile_synth.training.learner import Clips, Learner, Outcome
+from smile_synth.training.learner import DeviceBatch, Learner, Outcome
 from smile_synth.training.metrics import MetricsLog, read_rows
 from smile_synth.training.pictures import loss_curve
-from smile_synth.training.preflight import Job, check_disk, prepare
+from smile_synth.training.preflight import Job, build, check
 from smile_synth.training.stages import Stage, locate
 from smile_synth.training.stop import StopRequest, listening
 from smile_synth.training.view import TrainingView
@@ -102,10 +102,11 @@ def pretrain(
     with listening(StopRequest(max_hours)) as stop, join_world(device) as world:
         if world.device.type == "cpu":
             keep_freed_memory()
-        job = prepare(recipe, stores, out, resume=resume, world=world)
+        job = check(recipe, stores, out, resume=resume, world=world)
+        learner = build(job)
         # The first process makes files that the others' checks must not find.
         world.barrier()
-        return Trainer(job, stop, view if world.is_first else None, evaluation).run()
+        return Trainer(job, learner, stop, view if world.is_first else None, evaluation).run()
 
 
 @dataclass
@@ -129,7 +130,8 @@ class Trainer:
     """Runs a checked job.
 
     Args:
-        job: from ``prepare``.
+        job: what ``check`` returned.
+        learner: what ``build`` made of it.
         stop: says when to end early.
         view: where to show progress; None shows nothing.
         evaluation: makes what measures the student while it is trained, where the recipe asks for that.
@@ -139,7 +141,12 @@ class Trainer:
     """
 
     def __init__(
-        self, job: Job, stop: StopRequest, view: TextIO | None, evaluation: PrepareEvaluation | None = None
+        self,
+        job: Job,
+        learner: Learner,
+        stop: StopRequest,
+        view: TextIO | None,
+        evaluation: PrepareEvaluation | None = None,
     ) -> None:
         if job.params.watch.probe_every_epochs and evaluation is None:
             raise TrainingError(
@@ -148,15 +155,12 @@ class Trainer:
             )
         self.job, self.stop, self._evaluation = job, stop, evaluation
         self.world: World = job.world
-        self.learner = Learner(job.params, job.objective, job.world, job.recipe.seed)
+        self.learner = learner
         self.progress = Progress()
         self._stream = view
         self._pending: list[Outcome] = []
         self._saved_step = -1
         self._evaluate: Evaluate | None = None
-        num_parameters = sum(p.numel() for p in self.learner.student.parameters())
-        if self.world.is_first:
-            check_disk(job.folder.path, num_parameters, ema=job.params.ema_decay is not None)
 
     def run(self) -> RunSummary:
         """Train until every stage is done, or until asked to stop."""
@@ -182,7 +186,7 @@ class Trainer:
     def _opening(self) -> str:
         job, step = self.job, self.progress.step
         what = f"going on after update {step} of {job.total_steps}" if step else f"{job.total_steps} updates"
-        size = sum(p.numel() for p in self.learner.student.parameters()) / 1e6
+        size = self.learner.num_parameters / 1e6
         return (
             f"{what}, {size:.1f} M parameters, {job.num_clips} clips, batch {job.params.batch_size}, "
             f"{self.world.size} x {self.world.device.type}"
@@ -270,13 +274,13 @@ class Trainer:
         self.pace.waited(loader.wait_seconds - before)
         return batch
 
-    def _on_device(self, batch: Batch) -> Clips:
+    def _on_device(self, batch: Batch) -> DeviceBatch:
         device = self.world.device
         frames = batch.frames_BTHWC.to(device, non_blocking=True)
         boxes = batch.boxes_BKT4.to(device, non_blocking=True)
         if self.job.params.loading.augment.changes_anything:
             frames, boxes = augment(frames, boxes, self._views(batch).to(device))
-        return Clips(frames, boxes, first=batch.first)
+        return DeviceBatch(frames, boxes, first=batch.first)
 
     def _views(self, batch: Batch) -> Views:
         _, _, height, width, _ = batch.frames_BTHWC.shape
@@ -290,7 +294,7 @@ class Trainer:
             count=len(batch.frames_BTHWC),
         )
 
-    def _after_update(self, stage: Stage, stage_step: int, clips: Clips) -> None:
+    def _after_update(self, stage: Stage, stage_step: int, clips: DeviceBatch) -> None:
         """Measure, show and save where it is time to."""
         params, step = self.job.params, self.progress.step
         stage_ends = stage_step == stage.num_steps
@@ -352,7 +356,9 @@ class Trainer:
             f"lower pretrain.optimizer.learning_rate, set optimizer.clip_grad_norm, or train in float32"
         )
 
-    def _report(self, stage: Stage, stage_step: int, clips: Clips, outcome: Outcome, metrics: dict[str, float]) -> None:
+    def _report(
+        self, stage: Stage, stage_step: int, clips: DeviceBatch, outcome: Outcome, metrics: dict[str, float]
+    ) -> None:
         step, losses = self.progress.step, self.progress.losses
         row: dict[str, Any] = {
             "step": step,
@@ -366,7 +372,7 @@ class Trainer:
         }
         if len(outcome.parts) > 1:
             row.update({f"loss_{name}": float(self.world.mean(value)) for name, value in outcome.parts.items()})
-        row.update(self.pace.measure(self.job.flops_per_clip(stage), self.world.size))
+        row.update(self.pace.measure(self.learner.flops_per_clip(stage.mask), self.world.size))
         self.progress.losses = []
         self.watch.show(row, stage, clips, self.pace.seconds_left(self.job.total_steps - step))
 

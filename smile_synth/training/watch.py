@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from smile_synth.training.cost import peak_flops
-from smile_synth.training.learner import Clips, Learner, Look
+from smile_synth.training.learner import DeviceBatch, Learner, Look
 from smile_synth.training.metrics import MetricsLog
 from smile_synth.training.pictures import enlarged, mask_picture, save_png
 from smile_synth.training.preflight import Job
@@ -124,7 +124,7 @@ class Watch:
         self._job, self._learner, self._log, self._view = job, learner, log, view
         self.first_ranks = first_ranks
 
-    def show(self, row: dict[str, Any], stage: Stage, clips: Clips, seconds_left: float) -> None:
+    def show(self, row: dict[str, Any], stage: Stage, clips: DeviceBatch, seconds_left: float) -> None:
         """Write and show a row of metrics, and look at features and pictures where it is time to."""
         watching, step = self._job.params.watch, row["step"]
         wants_features = self._is_time(step, watching.features_every_steps)

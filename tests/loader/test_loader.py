@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from tiny import TinyDataset
 
@@ -137,14 +137,9 @@ def test_last_batch_is_dropped_or_padded(store: Store) -> None:
         assert loader.steps_per_epoch == 3
         batches = take(loader, 4)
     assert [(batch.epoch, batch.step) for batch in batches] == [(0, 0), (0, 1), (0, 2), (1, 0)]
-    real = [
-        clip
-        for batch in batches[:3]
-        for clip, is_padding in zip(batch.clips_B.tolist(), batch.is_padding_B.tolist(), strict=True)
-        if not is_padding
-    ]
-    assert sorted(real) == list(range(50))
-    assert batches[2].is_padding_B.sum() == 22
+    clips = clips_of(batches[:3])
+    assert sorted(clips[:50]) == list(range(50))
+    assert clips[50:] == clips[:22], "the epoch's beginning pads its end"
 
 
 def test_batch_larger_than_the_store(store: Store) -> None:
@@ -189,13 +184,23 @@ def test_weights_decide_over_shares(store: Store, other: Store) -> None:
     seed=st.integers(0, 2**31),
 )
 def test_small_stores_repeat_only_after_all_their_clips(sizes: list[int], weights: list[float], seed: int) -> None:
-    quotas = epoch_quotas(sizes, weights[: len(sizes)])
+    used = weights[: len(sizes)]
+    assume(min(used) * sum(sizes) >= sum(used))  # every store has a clip of an epoch
+    quotas = epoch_quotas(sizes, used)
     assert sum(quotas) == sum(sizes)
+    assert min(quotas) >= 1
     bounds = np.cumsum([0, *sizes])
     seen = np.concatenate([epoch_order(seed, epoch, sizes, quotas) for epoch in range(5)])
     for store, size in enumerate(sizes):
         times = np.bincount(seen, minlength=bounds[-1])[bounds[store] : bounds[store] + size]
         assert times.max() - times.min() <= 1
+
+
+def test_weight_that_leaves_a_store_without_a_clip_is_refused() -> None:
+    with pytest.raises(
+        LoaderError, match=r"weight 0\.01 gives store 1 no clip of an epoch's 20 .* leave the store out"
+    ):
+        epoch_quotas([10, 10], [0.01, 1])
 
 
 @given(size=st.integers(1, 300), seed=st.integers(0, 2**31), epoch=st.integers(0, 1000))
@@ -265,8 +270,9 @@ def test_memory_does_not_grow(store: Store) -> None:
             pass
         grown = tracemalloc.get_traced_memory()[0] - before
         tracemalloc.stop()
+    # Python's own caches grow a little; keeping the 200 batches would take four times as much.
     batch_nbytes = 10 * 2 * 8 * 8 * 3
-    assert grown < 10 * batch_nbytes
+    assert grown < 50 * batch_nbytes
 
 
 def test_closing_stops_all_threads(store: Store) -> None:

@@ -17,16 +17,16 @@ from smile_synth.recipe.recipe import Recipe
 from smile_synth.store import Store
 from smile_synth.training.checkpoint import read_checkpoint
 from smile_synth.training.device import pick_device
-from smile_synth.training.distributed import Place, find_place, first_host
+from smile_synth.training.distributed import RankInfo, find_rank, first_host
 
 
 def test_without_a_launcher_we_are_alone() -> None:
-    assert find_place({}) == (Place(0, 1, 0), {})
+    assert find_rank({}) == (RankInfo(0, 1, 0), {})
 
 
 def test_torchrun_variables_are_read() -> None:
     variables = {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "MASTER_ADDR": "a", "MASTER_PORT": "5"}
-    assert find_place(variables) == (Place(3, 4, 1), {"MASTER_ADDR": "a", "MASTER_PORT": "5"})
+    assert find_rank(variables) == (RankInfo(3, 4, 1), {"MASTER_ADDR": "a", "MASTER_PORT": "5"})
 
 
 def test_slurm_step_is_read() -> None:
@@ -39,14 +39,14 @@ def test_slurm_step_is_read() -> None:
         "SLURM_JOB_ID": "123456",
         "SLURM_STEP_NODELIST": "gpu[03-05,9],cpu1",
     }
-    place, master = find_place(variables)
-    assert place == Place(5, 8, 1)
+    info, master = find_rank(variables)
+    assert info == RankInfo(5, 8, 1)
     assert master["MASTER_ADDR"] == "gpu03"
     assert 1024 < int(master["MASTER_PORT"]) < 65536
 
 
 def test_slurm_batch_script_without_srun_is_one_process() -> None:
-    assert find_place({"SLURM_PROCID": "0", "SLURM_NTASKS": "8"})[0].size == 1
+    assert find_rank({"SLURM_PROCID": "0", "SLURM_NTASKS": "8"})[0].size == 1
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_first_host_of_a_node_list(nodes: str, host: str) -> None:
 )
 def test_contradicting_variables_are_refused(variables: dict[str, str], message: str) -> None:
     with pytest.raises(TrainingError, match=message):
-        find_place(variables)
+        find_rank(variables)
 
 
 def test_unknown_and_absent_devices_are_refused() -> None:

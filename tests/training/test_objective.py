@@ -18,7 +18,6 @@ from smile_synth.teachers.backbone import Backbone
 from smile_synth.teachers.teacher import Teacher
 from smile_synth.training.objective import (
     Objective,
-    build_objective,
     defined_error,
     distance_to_hidden,
     error,
@@ -86,7 +85,7 @@ def test_features_that_do_not_vary_become_zero(how: str, value: float, dtype: to
 
 
 def test_flat_black_clips_have_a_finite_target() -> None:
-    objective = build_objective(TargetParams(kind="both"), mean_colour_teacher(), GRID)
+    objective = Objective(TargetParams(kind="both"), mean_colour_teacher(), GRID)
     targets = objective.targets(torch.zeros(1, 16, 64, 64, 3, dtype=torch.uint8))
     prediction = torch.randn(1, 96, objective.prediction_dim, requires_grad=True)
     loss, _ = objective.loss(Prediction(prediction), targets, first_tokens(1))
@@ -97,7 +96,7 @@ def test_flat_black_clips_have_a_finite_target() -> None:
 
 
 def test_a_perfect_prediction_has_no_loss() -> None:
-    objective = build_objective(TargetParams(kind="both"), mean_colour_teacher(), GRID)
+    objective = Objective(TargetParams(kind="both"), mean_colour_teacher(), GRID)
     frames, is_masked = some_frames(), first_tokens(2)
     targets = objective.targets(frames)
     assert targets.features_BND is not None
@@ -110,7 +109,7 @@ def test_a_perfect_prediction_has_no_loss() -> None:
 
 def test_parts_are_weighted() -> None:
     params = TargetParams(kind="both", feature_weight=2.0, pixel_weight=0.5)
-    objective = build_objective(params, mean_colour_teacher(), GRID)
+    objective = Objective(params, mean_colour_teacher(), GRID)
     prediction = torch.zeros(2, 96, objective.prediction_dim)
     loss, parts = objective.loss(Prediction(prediction), objective.targets(some_frames()), first_tokens(2))
     torch.testing.assert_close(loss, 2 * parts["features"] + 0.5 * parts["pixels"])
@@ -136,16 +135,16 @@ def test_losses_are_what_their_names_say() -> None:
 
 
 def test_a_prediction_of_another_size_is_refused() -> None:
-    objective = build_objective(TargetParams(kind="pixels"), None, GRID)
+    objective = Objective(TargetParams(kind="pixels"), None, GRID)
     with pytest.raises(ModelError, match=r"predictions must be \(2, 96, 1536\), got \(2, 96, 7\)"):
         objective.loss(Prediction(torch.zeros(2, 96, 7)), objective.targets(some_frames()), first_tokens(2))
 
 
 def test_a_teacher_must_be_there_when_needed_and_only_then() -> None:
     with pytest.raises(ModelError, match="needs a teacher"):
-        build_objective(TargetParams(), None, GRID)
+        Objective(TargetParams(), None, GRID)
     with pytest.raises(ModelError, match="has no use for a teacher"):
-        build_objective(TargetParams(kind="pixels"), mean_colour_teacher(), GRID)
+        Objective(TargetParams(kind="pixels"), mean_colour_teacher(), GRID)
 
 
 def some_motion(clips: int = 2) -> Tensor:
@@ -156,7 +155,7 @@ def some_motion(clips: int = 2) -> Tensor:
 
 def test_a_perfect_motion_has_no_loss_on_either_kind_of_token() -> None:
     params = TargetParams(kind="both", motion=MotionTargetParams(cells=4), visible_weight=0.5)
-    objective = build_objective(params, mean_colour_teacher(), GRID, 2.0)
+    objective = Objective(params, mean_colour_teacher(), GRID, 2.0)
     targets = objective.targets(some_frames(), some_motion())
     features, patches, motion = targets
     assert features is not None
@@ -172,7 +171,7 @@ def test_a_perfect_motion_has_no_loss_on_either_kind_of_token() -> None:
 
 def test_motion_losses_are_weighted_means_of_their_own_tokens() -> None:
     params = TargetParams(kind="pixels", pixel_weight=None, motion=MotionTargetParams(weight=3.0))
-    objective = build_objective(params, None, GRID, 0.5)
+    objective = Objective(params, None, GRID, 0.5)
     targets = objective.targets(some_frames(), some_motion())
     assert targets.motion_BND is not None
     zeros = Prediction(torch.zeros(2, 96, 1536), torch.zeros(2, 96, 2), torch.zeros(2, 32, 2))
@@ -196,9 +195,7 @@ def test_undefined_motion_reaches_neither_loss_nor_gradient() -> None:
 
 
 def test_motion_alone_needs_no_decoder_where_visible_tokens_predict_it() -> None:
-    objective = build_objective(
-        TargetParams(kind="motion", motion=MotionTargetParams(tokens="visible")), None, GRID, 1.0
-    )
+    objective = Objective(TargetParams(kind="motion", motion=MotionTargetParams(tokens="visible")), None, GRID, 1.0)
     assert (objective.prediction_dim, objective.heads.motion_dim, objective.heads.visible_dim) == (0, 0, 2)
     targets = objective.targets(some_frames(), some_motion())
     _, parts = objective.loss(Prediction(visible_BVD=torch.zeros(2, 32, 2)), targets, first_tokens(2))
@@ -212,7 +209,7 @@ def test_visible_features_count_less_far_from_what_is_hidden() -> None:
     found = []
     for falloff in ("none", "distance"):
         params = TargetParams(visible_weight=0.5, visible_falloff=falloff)
-        objective = build_objective(params, mean_colour_teacher(), GRID)
+        objective = Objective(params, mean_colour_teacher(), GRID)
         targets = objective.targets(some_frames())
         zeros = Prediction(torch.zeros(2, 96, 3), None, torch.zeros(2, 32, 3))
         loss, parts = objective.loss(zeros, targets, first_tokens(2))
@@ -222,8 +219,8 @@ def test_visible_features_count_less_far_from_what_is_hidden() -> None:
 
 
 def test_motion_that_is_not_given_is_asked_for() -> None:
-    objective = build_objective(TargetParams(kind="motion"), None, GRID, 1.0)
+    objective = Objective(TargetParams(kind="motion"), None, GRID, 1.0)
     with pytest.raises(ModelError, match="give the clips' motion beside their frames"):
         objective.targets(some_frames())
     with pytest.raises(ModelError, match="standard deviation must be given"):
-        build_objective(TargetParams(kind="motion"), None, GRID)
+        Objective(TargetParams(kind="motion"), None, GRID)

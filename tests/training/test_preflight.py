@@ -13,8 +13,8 @@ from tiny_training import run_tiny, tiny_recipe, tiny_store
 from smile_synth.errors import CheckpointError, ModelError, RecipeError, SmileSynthError, StoreError, TrainingError
 from smile_synth.recipe.recipe import parse_recipe
 from smile_synth.store import Store
-from smile_synth.training.distributed import Place, World
-from smile_synth.training.preflight import check_disk, prepare
+from smile_synth.training.distributed import RankInfo, World
+from smile_synth.training.preflight import check, check_disk
 from smile_synth.training.trainer import pretrain
 
 DiskUsage = namedtuple("DiskUsage", "total used free")
@@ -105,9 +105,9 @@ def test_trajectory_masks_without_objects_are_refused(
 
 
 def test_batch_that_processes_cannot_share_is_refused(store: Store, tmp_path: Path) -> None:
-    world = World(Place(0, 3), torch.device("cpu"))
+    world = World(RankInfo(0, 3), torch.device("cpu"))
     with pytest.raises(TrainingError, match="4 clips must be divisible by the 3 processes"):
-        prepare(tiny_recipe(), [store], tmp_path / "run", resume=False, world=world)
+        check(tiny_recipe(), [store], tmp_path / "run", resume=False, world=world)
 
 
 def test_run_is_never_overwritten(store: Store, run_folder: Path) -> None:
