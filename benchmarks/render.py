@@ -161,21 +161,32 @@ def measure_compositors(jobs: Sequence[Job]) -> None:
         render_into(scene, shard[0])
     memory_mb = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory_before) / 1024
 
+    motion = np.empty((CANVAS.num_frames, CANVAS.height // 8, CANVAS.width // 8, 2), np.float32)
     few = max(1, len(jobs) // 8)
     speeds = race(
         {
             "Pillow: resize, rotate, paste": (lambda i: composite_with_pillow(jobs[i]), few),
             "render_into(): a place in a shard": (lambda i: render_into(scenes[i], shard[i % 64]), len(jobs)),
+            "the same with motion in cells of 8 px": (
+                lambda i: render_into(scenes[i], shard[i % 64], motion),
+                len(jobs),
+            ),
             "render(): a new clip each": (lambda i: render(scenes[i]), len(jobs)),
             "backgrounds alone, into a shard": (lambda i: render_into(bare[i], shard[i % 64]), len(jobs)),
             "a camera that zooms, no objects": (lambda i: render_into(zooming[i], shard[i % 64]), few),
+            "the same with motion": (lambda i: render_into(zooming[i], shard[i % 64], motion), few),
             "a camera with perspective, no objects": (lambda i: render_into(tilted[i], shard[i % 64]), few),
+            "perspective with motion": (lambda i: render_into(tilted[i], shard[i % 64], motion), few),
         }
     )
     base = next(iter(speeds.values()))
     print(f"{'16x224x224, two objects, one core':40}{'clips/s':>9}{'ratio':>8}")
     for name, speed in speeds.items():
         print(f"{name:40}{speed:9.0f}{speed / base:7.1f}x")
+    names = list(speeds)
+    for without, with_motion in ((1, 2), (5, 6), (7, 8)):
+        cost = speeds[names[without]] / speeds[names[with_motion]] - 1
+        print(f"motion adds {cost:.1%} to the time of: {names[without]}")
     print(f"memory that render_into() added at its peak, beside the shard: {memory_mb:.1f} MB")
 
 

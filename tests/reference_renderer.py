@@ -6,6 +6,7 @@ object, without spans, bounds or stepping.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -69,12 +70,21 @@ def _bilinear(texels_HWC: Integers, rows: tuple[Integers, Integers], columns: tu
 
 
 def _draw_layer(frames_THWC: npt.NDArray[np.uint8], layer: Layer) -> list[list[float]]:
-    num_frames = len(frames_THWC)
+    boxes = [[np.nan] * 4 for _ in frames_THWC]
+    for t, drawn_HWC in drawn_alone(layer, frames_THWC.shape[1:3]):
+        alpha, under = drawn_HWC[..., 3:], frames_THWC[t].astype(np.int64)
+        frames_THWC[t] = drawn_HWC[..., :3] + (2 * under * (255 - alpha) + 255) // 510
+        boxes[t] = _tight_box(alpha[..., 0] > 0)
+    return boxes
+
+
+def drawn_alone(layer: Layer, canvas_hw: tuple[int, ...]) -> Iterator[tuple[int, Integers]]:
+    """Yield the frames in which a layer is drawn, and its premultiplied colours (H, W, 4) there."""
+    num_frames = len(layer.pose_T6)
     height, width = layer.texture.shape[-3:-1]
     weight_T = [_plain(kernel.opacity_weight)(o) for o in layer.opacity_T]
     seen = [t for t in range(num_frames) if weight_T[t] > 0]
     sides = {t: _plain(kernel.drawn_sides)(layer.pose_T6[t], height, width) for t in seen}
-    boxes = [[np.nan] * 4 for _ in range(num_frames)]
     octave_of = _octaves(sides)
     for t in seen:
         alike = [sides[s] for s in seen if octave_of[s] == octave_of[t]]
@@ -84,8 +94,7 @@ def _draw_layer(frames_THWC: npt.NDArray[np.uint8], layer: Layer) -> list[list[f
         texels_HWC = np.pad(_filtered(texture, num_rows, num_columns), ((1, 1), (1, 1), (0, 0)))
         step = _plain(kernel.texture_step)(layer.pose_T6[t], height / num_rows, width / num_columns)
         if step[0]:
-            boxes[t] = _draw_texels(frames_THWC[t], texels_HWC, step, weight_T[t])
-    return boxes
+            yield t, _drawn_texels(canvas_hw, texels_HWC, step, weight_T[t])
 
 
 def _octaves(sides: dict[int, tuple[float, float]]) -> dict[int, int]:
@@ -94,19 +103,16 @@ def _octaves(sides: dict[int, tuple[float, float]]) -> dict[int, int]:
     return {t: max(octave(longest[0], side[0]), octave(longest[1], side[1])) for t, side in sides.items()}
 
 
-def _draw_texels(frame_HWC: npt.NDArray[np.uint8], texels_HWC: Integers, step: Any, weight: int) -> list[float]:
+def _drawn_texels(canvas_hw: tuple[int, ...], texels_HWC: Integers, step: Any, weight: int) -> Integers:
     _, u0, ux, uy, v0, vx, vy = step
-    row, column = np.indices(frame_HWC.shape[:2])
+    row, column = np.indices(canvas_hw)
     u, v = u0 + column * ux + row * uy, v0 + column * vx + row * vy
     height, width = texels_HWC.shape[:2]
     inside = (u >= 0) & (u < (width - 1) * kernel.ONE) & (v >= 0) & (v < (height - 1) * kernel.ONE)
     u, v = np.where(inside, u, 0), np.where(inside, v, 0)
     x, y = u >> kernel.FRACTION_BITS, v >> kernel.FRACTION_BITS
     mixed = _bilinear(texels_HWC, (y, y + 1), (x, x + 1))(u >> 24 & 255, v >> 24 & 255)
-    drawn = np.where(inside[..., None], (mixed * weight + 128) >> 8, 0)
-    alpha, under = drawn[..., 3:], frame_HWC.astype(np.int64)
-    frame_HWC[...] = drawn[..., :3] + (2 * under * (255 - alpha) + 255) // 510
-    return _tight_box(alpha[..., 0] > 0)
+    return np.asarray(np.where(inside[..., None], (mixed * weight + 128) >> 8, 0), np.int64)
 
 
 def _tight_box(is_drawn: npt.NDArray[np.bool_]) -> list[float]:

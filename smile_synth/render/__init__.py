@@ -1,4 +1,4 @@
-"""Rendering: scene in, frames and boxes out."""
+"""Rendering: scene in; frames, boxes and motion out."""
 
 from smile_synth.render.renderer import Clip, render, render_into
 

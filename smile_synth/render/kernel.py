@@ -30,11 +30,13 @@ MAX_POSITION = float(1 << 22)
 MIN_SHRINK = 1.25
 # An object is filtered afresh each time its size has halved, this often at most.
 MAX_HALVINGS = 16
+# Coverage is kept in blocks of so many columns, which vector instructions handle without a rest.
+BLOCK = 64
 # Where a pose magnifies more than this, its row bounds are not trusted and all rows are tried.
 MAX_BOUNDED_SCALE = 4096.0
 
 # Places are unsigned: for a signed one numba would test at every access whether it counts from the end.
-_1, _2 = np.uint64(1), np.uint64(2)
+_0, _1, _2 = np.uint64(0), np.uint64(1), np.uint64(2)
 _BYTE = np.uint64(255)
 _WHOLE = np.uint64(256)
 _HALF_LANES = np.uint64(0x0080_0080_0080_0080)
@@ -44,6 +46,7 @@ _S8, _S16, _S32, _S48 = np.uint64(8), np.uint64(16), np.uint64(32), np.uint64(48
 Texels = npt.NDArray[np.uint64]
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
+Counts = npt.NDArray[np.int64]
 Step = tuple[bool, int, int, int, int, int, int]
 NOT_DRAWN: Step = (False, 0, 0, 0, 0, 0, 0)
 
@@ -258,9 +261,24 @@ def _blend(row_B: Any, place: Any, texel: Any, alpha: Any) -> None:
 
 @inlined
 def _draw_row(
-    row_B: Any, texels_N: Any, stride: int, u: int, ux: int, v: int, vx: int, first: int, last: int, weight: Any
+    row_B: Any,
+    texels_N: Any,
+    stride: int,
+    u: int,
+    ux: int,
+    v: int,
+    vx: int,
+    first: int,
+    last: int,
+    weight: Any,
+    alpha_N: Any,
+    kept: Any,
+    kept_step: Any,
 ) -> tuple[int, int]:
-    """Draw columns [first, last) of one row; return the first and last column drawn, or (last, -1)."""
+    """Draw columns [first, last) of one row; return the first and last column drawn, or (last, -1).
+
+    Where alpha is not 0 it goes to ``alpha_N``, from ``kept`` on; a step of 0 keeps none.
+    """
     drawn_first, drawn_last = last, -1
     u += first * ux
     v += first * vx
@@ -274,6 +292,7 @@ def _draw_row(
         u += ux
         v += vx
         if (north_west | north_east | south_west | south_east) == 0:
+            kept += kept_step
             continue
         texel = _lerp(_lerp(north_west, north_east, east), _lerp(south_west, south_east, east), south)
         if weight != _WHOLE:
@@ -281,8 +300,10 @@ def _draw_row(
         alpha = texel >> _S48
         if alpha != 0:
             _blend(row_B, np.uint64(3 * column), texel, alpha)
+            alpha_N[kept] = alpha
             drawn_first = min(drawn_first, column)
             drawn_last = column
+        kept += kept_step
     return drawn_first, drawn_last
 
 
@@ -303,22 +324,50 @@ def _row_bounds(pose_6: Floats, height: int, width: int, zoom_y: float, zoom_x: 
 
 
 @inlined
+def _empty_blocks(alpha_N: Any, start: int, first: int, last: int) -> int:
+    """Empty the blocks for columns [first, last), and return where they start."""
+    for place in range(start, start + (last - 1) // BLOCK * BLOCK + BLOCK - first // BLOCK * BLOCK):
+        alpha_N[np.uint64(place)] = 0
+    return start
+
+
+@inlined
 def _draw_texels(
-    frame_HB: Any, texels: Texels, step: Step, first_row: int, last_row: int, weight: Any, box_4: Any
+    frame_HB: Any,
+    texels: Texels,
+    step: Step,
+    first_row: int,
+    last_row: int,
+    weight: Any,
+    box_4: Any,
+    runs_R4: Any,
+    alpha_N: Any,
+    kept_2: Any,
+    keeps: bool,
 ) -> None:
-    """Draw one frame of an object and write its box."""
+    """Draw one frame of an object, write its box, and keep what it covers."""
     _, u0, ux, uy, v0, vx, vy = step
     num_columns = frame_HB.shape[1] // 3
     u_limit, v_limit = (texels.shape[1] - 1) << FRACTION_BITS, (texels.shape[0] - 1) << FRACTION_BITS
     texels_N = texels.ravel()
     x1, y1, x2, y2 = num_columns, -1, -1, -1
+    kept_step = _1 if keeps else _0
     for row in range(first_row, last_row):
         u, v = u0 + row * uy, v0 + row * vy
         first, last = _span(u, ux, u_limit, 0, num_columns)
         first, last = _span(v, vx, v_limit, first, last)
         if first >= last:
             continue
-        left, right = _draw_row(frame_HB[row], texels_N, texels.shape[1], u, ux, v, vx, first, last, weight)
+        kept = first % BLOCK + (_empty_blocks(alpha_N, kept_2[1], first, last) if keeps else 0)
+        left, right = _draw_row(
+            frame_HB[row], texels_N, texels.shape[1], u, ux, v, vx, first, last, weight,
+            alpha_N, np.uint64(kept) if keeps else _0, kept_step,
+        )  # fmt: skip
+        if keeps and right >= 0:
+            block, end = left // BLOCK * BLOCK, (right // BLOCK + 1) * BLOCK
+            run, start = kept_2[0], kept - first + block
+            runs_R4[run, 0], runs_R4[run, 1], runs_R4[run, 2], runs_R4[run, 3] = row, block, end, start
+            kept_2[0], kept_2[1] = run + 1, start + end - block
         if right >= 0:
             x1, x2 = min(x1, left), max(x2, right)
             y1, y2 = row if y1 < 0 else y1, row
@@ -352,10 +401,52 @@ _INPUT_4D = nb.types.Array(nb.uint8, 4, "C", readonly=True)
 _INPUT_2D = nb.types.Array(nb.float32, 2, "C", readonly=True)
 _INPUT_1D = nb.types.Array(nb.float32, 1, "C", readonly=True)
 _INPUT_33 = nb.types.Array(nb.float32, 3, "C", readonly=True)
+_COUNTS_2D = nb.types.Array(nb.int64, 2, "C")
 
 
-@entry_point(nb.void(_BYTES_3D, _INPUT_4D, _INPUT_2D, _INPUT_1D, nb.float32[:, ::1]))
-def draw_layer(frames_THB: Bytes, texture_THWC: Bytes, pose_T6: Floats, opacity_T: Floats, boxes_T4: Floats) -> None:
+@entry_point(nb.int64(_INPUT_2D, nb.int64, nb.int64, nb.int64))
+def bounded_rows(pose_T6: Floats, height: int, width: int, num_rows: int) -> int:
+    """Return how many rows of the canvas an object can touch at most, over all frames.
+
+    Args:
+        pose_T6: as in ``Layer``.
+        height, width: of the texture.
+        num_rows: of the canvas.
+    """
+    total = 0
+    for t in range(pose_T6.shape[0]):
+        first, last = _row_bounds(pose_T6[t], height, width, 1.0, 1.0, num_rows)
+        # The transparent margin is one texel wide, which is a texture's pixel, or drawn smaller than a canvas's.
+        total += min(num_rows, last - first + 4)
+    return total
+
+
+@entry_point(
+    nb.void(
+        _BYTES_3D,
+        _INPUT_4D,
+        _INPUT_2D,
+        _INPUT_1D,
+        nb.float32[:, ::1],
+        _COUNTS_2D,
+        _COUNTS_2D,
+        nb.uint8[::1],
+        nb.int64[::1],
+        nb.boolean,
+    )
+)
+def draw_layer(
+    frames_THB: Bytes,
+    texture_THWC: Bytes,
+    pose_T6: Floats,
+    opacity_T: Floats,
+    boxes_T4: Floats,
+    starts_T2: Counts,
+    runs_R4: Counts,
+    alpha_N: Bytes,
+    kept_2: Counts,
+    keeps: bool,
+) -> None:
     """Draw one object over all frames of a clip.
 
     Frames in which the object is of similar size share one filtered texture; whenever it has halved, the next is made.
@@ -365,6 +456,10 @@ def draw_layer(frames_THB: Bytes, texture_THWC: Bytes, pose_T6: Floats, opacity_
         texture_THWC: uint8 (1 or T, h, w, 4).
         pose_T6, opacity_T: as in ``Layer``.
         boxes_T4: float32 (T, 4), filled with NaN before; written where something was drawn.
+        starts_T2, runs_R4, alpha_N: what the object covers, added where ``Coverage`` (coverage.py) says; there must be
+            room for ``bounded_rows`` of it.
+        kept_2: int64 (2,), runs and pixels that are kept already; counted on.
+        keeps: whether to keep what the object covers.
     """
     height, width = texture_THWC.shape[1:3]
     octave_T, sides_T2 = _octaves(pose_T6, opacity_T, height, width)
@@ -373,8 +468,8 @@ def draw_layer(frames_THB: Bytes, texture_THWC: Bytes, pose_T6: Floats, opacity_
         for t in range(len(octave_T)):
             if octave_T[t] == level:
                 longest_y, longest_x = max(longest_y, sides_T2[t, 0]), max(longest_x, sides_T2[t, 1])
-        num_rows, num_columns = reduced_side(height, longest_y), reduced_side(width, longest_x)
-        zoom_y, zoom_x = height / num_rows, width / num_columns
+        reduced_y, reduced_x = reduced_side(height, longest_y), reduced_side(width, longest_x)
+        zoom_y, zoom_x = height / reduced_y, width / reduced_x
         texels, made_of = np.empty((0, 0), np.uint64), -1
         for t in range(len(octave_T)):
             if octave_T[t] != level:
@@ -384,10 +479,14 @@ def draw_layer(frames_THB: Bytes, texture_THWC: Bytes, pose_T6: Floats, opacity_
                 continue
             source = min(t, texture_THWC.shape[0] - 1)
             if source != made_of:
-                texels, made_of = _filtered(texture_THWC[source], num_rows, num_columns, 1), source
+                texels, made_of = _filtered(texture_THWC[source], reduced_y, reduced_x, 1), source
             first, last = _row_bounds(pose_T6[t], height, width, zoom_y, zoom_x, frames_THB.shape[1])
             weight = np.uint64(opacity_weight(opacity_T[t]))
-            _draw_texels(frames_THB[t], texels, step, first, last, weight, boxes_T4[t])
+            starts_T2[t, 0] = kept_2[0]
+            _draw_texels(
+                frames_THB[t], texels, step, first, last, weight, boxes_T4[t], runs_R4, alpha_N, kept_2, keeps
+            )  # fmt: skip
+            starts_T2[t, 1] = kept_2[0] - starts_T2[t, 0]
 
 
 # ---- The background through a moving camera. ----
@@ -478,6 +577,7 @@ def _draw_stepped_view(frame_HB: Any, texels: Texels, step: Step) -> None:
     _, u0, ux, uy, v0, vx, vy = step
     height, width = texels.shape
     texels_N, num_columns = texels.ravel(), frame_HB.shape[1] // 3
+    no_alpha = np.empty(1, np.uint8)
     for row in range(frame_HB.shape[0]):
         u, v = u0 + row * uy, v0 + row * vy
         # Between these columns no texel is mirrored.
@@ -486,7 +586,7 @@ def _draw_stepped_view(frame_HB: Any, texels: Texels, step: Step) -> None:
         # Where there are none, both bounds may lie beyond the row.
         first = min(first, num_columns)
         last = max(first, min(last, num_columns))
-        _draw_row(frame_HB[row], texels_N, width, u, ux, v, vx, first, last, _WHOLE)
+        _draw_row(frame_HB[row], texels_N, width, u, ux, v, vx, first, last, _WHOLE, no_alpha, _0, _0)
         _draw_mirrored(frame_HB[row], texels, u, ux, v, vx, 0, first)
         _draw_mirrored(frame_HB[row], texels, u, ux, v, vx, last, num_columns)
 
