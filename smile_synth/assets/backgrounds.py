@@ -12,7 +12,7 @@ from smile_synth.assets.cache import ImageCache
 from smile_synth.assets.table import Asset, Image
 
 CACHE_BYTES = 160 * 2**20
-# A crop shows at least this part of the largest crop that fits, each way.
+# A crop shows at least this part of the height and width of the largest crop that fits.
 MIN_CROP = 0.4
 
 

@@ -46,7 +46,7 @@ class Crop(Asset):
         return np.ascontiguousarray(whole[top:bottom, left:right])
 
     def digest(self) -> str:
-        """Return a digest of the photograph's bytes and of the way it is cut."""
+        """Return a digest of the photograph's bytes and of how it is cut."""
         text = f"{CROPPING_VERSION}/{self.name}/{self.photograph.digest()}"
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 

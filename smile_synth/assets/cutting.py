@@ -40,13 +40,13 @@ class CutOut(Asset):
         return self.class_name
 
     def read(self) -> Image:
-        """Return the cut-out, uint8 (h, w, 4); the photograph goes on beyond the outline, which leaves no halo."""
+        """Return the cut-out, uint8 (h, w, 4); its colours continue beyond the outline, which leaves no halo."""
         rng = stream(0, f"cut-out/{CUTTING_VERSION}/{self.name}")
         alpha = draw_outline(self.class_name, OBJECT_SIDE, rng=rng)
         return _under(_busiest_piece(self.photograph.read(), alpha, rng), alpha)
 
     def digest(self) -> str:
-        """Return a digest of the photograph's bytes and of the way that the object is cut."""
+        """Return a digest of the photograph's bytes and of how the object is cut."""
         return _digest(f"{CUTTING_VERSION}/{self.name}/{self.photograph.digest()}")
 
 
@@ -66,7 +66,7 @@ class Drawing(Asset):
         return _under(_two_colours(alpha.shape[0], alpha.shape[1], rng), alpha)
 
     def digest(self) -> str:
-        """Return a digest of the way that the shape is drawn."""
+        """Return a digest of how the shape is drawn."""
         return _digest(f"{CUTTING_VERSION}/{self.name}")
 
 

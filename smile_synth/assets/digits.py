@@ -53,7 +53,7 @@ class Digit(Asset):
         return rgba
 
     def digest(self) -> str:
-        """Return a digest of the scanned sample and of the way it is coloured."""
+        """Return a digest of the scanned sample and of how it is coloured."""
         sample = _samples()[1][self.number].tobytes()
         return hashlib.blake2b(f"{DIGITS_VERSION}/{self.name}/".encode() + sample, digest_size=16).hexdigest()
 

@@ -67,7 +67,7 @@ class BadImageError(AssetError):
 
     Args:
         file: which.
-        problem: goes on after the file's name, such as ``is damaged (image file is truncated)``.
+        problem: continues the sentence after the file's name, such as ``is damaged (image file is truncated)``.
         kind: a few words to count it under, such as ``damaged``.
         advice: what to do about it.
         what: what it was to be, ``image`` or ``object``.

@@ -52,7 +52,7 @@ def _averaged(mask: Alpha) -> Alpha:
 
 
 def _softened(alpha: Alpha) -> Alpha:
-    """Blur with the kernel 1 2 1 both ways, which OpenCV does in integers, into a margin of two pixels."""
+    """Blur with the kernel 1 2 1 along rows and columns, which OpenCV does in integers, into a margin of two pixels."""
     return np.asarray(cv2.GaussianBlur(np.pad(alpha, 2), (3, 3), 0), dtype=np.uint8)
 
 

@@ -87,7 +87,10 @@ class Selection:
 def attempt(
     items: Sequence[ItemT], do: Callable[[ItemT], ResultT], notes: Sequence[str] = ()
 ) -> list[ResultT | AssetError]:
-    """Return what ``do`` returns or raises for every item, in order, several at a time; show progress and notes."""
+    """Return what ``do`` returns or raises for every item, in order, several at a time, showing progress.
+
+    ``notes`` are shown at the end where nothing was raised.
+    """
 
     def one(item: ItemT) -> ResultT | AssetError:
         try:
@@ -97,11 +100,12 @@ def attempt(
 
     results = []
     with track(len(items), "check images", unit="images") as progress, ThreadPoolExecutor() as pool:
-        for note in notes:
-            progress.note(note)
         for result in pool.map(one, items):
             results.append(result)
             progress.advance()
+        if not any(isinstance(result, AssetError) for result in results):
+            for note in notes:
+                progress.note(note)
     return results
 
 

@@ -44,7 +44,7 @@ def preview(
 ) -> None:
     """Draw clips as one picture (a row per clip, a column per frame) or as an animation.
 
-    Nothing but the clips asked for is sampled, so this is the quick way to repeat one clip that failed.
+    Nothing but the clips asked for is sampled, so a single clip that failed is repeated quickly.
 
     [bold]Examples:[/bold]
 

@@ -163,7 +163,7 @@ def spoiled(folder: Path, num_good: int, num_bad: int) -> None:
         (folder / f"bad-{n:03}.png").write_bytes(b"")
 
 
-def test_all_bad_images_are_listed_at_once(tmp_path: Path) -> None:
+def test_all_bad_images_are_listed_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spoiled(tmp_path, 3, 2)
     photo(tmp_path / "small.png", side=8)
     os.mkfifo(tmp_path / "pipe.jpg")
@@ -180,6 +180,7 @@ def test_all_bad_images_are_listed_at_once(tmp_path: Path) -> None:
         assert found in message
     assert message.endswith("; replace them, or take them out of the folder, or set assets.on_bad to 'skip'")
     assert "\n" not in message
+    assert capsys.readouterr().err == ""
 
 
 def test_of_many_bad_images_twenty_are_named(tmp_path: Path) -> None:
