@@ -115,6 +115,7 @@ def layout_of(dataset: Dataset) -> Layout:
         num_clips=len(dataset),
         clips_per_shard=store.clips_per_shard,
         zstd_level=store.zstd_level,
+        motion_cell_px=dataset.params.motion_cell_px,
     )
 
 

@@ -14,8 +14,10 @@ from smile_synth.generator.base import Generator, GeneratorContext
 from smile_synth.generator.dataset import Dataset
 from smile_synth.generator.labels import LabelSpec
 from smile_synth.params import StrictParams
-from smile_synth.recipe.dataset import CanvasParams, DatasetParams, StoreParams
+from smile_synth.recipe.dataset import CanvasParams, DatasetParams, MotionParams, StoreParams
 from smile_synth.scene import Canvas, Layer, Scene
+
+DEFAULT_MOTION = MotionParams()
 
 
 class TinyParams(StrictParams):
@@ -78,6 +80,7 @@ class TinyDataset(Dataset):
         clips, shard, size, frames: how many, how many a shard, and how large.
         seed: of the dataset.
         params: of the generator.
+        motion: of the store.
     """
 
     def __init__(
@@ -88,14 +91,15 @@ class TinyDataset(Dataset):
         frames: int = 2,
         seed: int = 7,
         params: TinyParams | None = None,
+        motion: MotionParams | None = DEFAULT_MOTION,
     ) -> None:
-        self._rebuilt_from = (clips, shard, size, frames, seed, params)
+        self._rebuilt_from = (clips, shard, size, frames, seed, params, motion)
         self.typed = "tiny.yaml"
         self.params = DatasetParams(
             clips=clips,
             canvas=CanvasParams(height=size, width=size, frames=frames),
             generator="tiny",
-            store=StoreParams(clips_per_shard=shard),
+            store=StoreParams(clips_per_shard=shard, motion=motion),
         )
         self.seed, self.folder = seed, Path.cwd()
         self.canvas = Canvas(size, size, frames)

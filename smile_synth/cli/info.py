@@ -56,6 +56,10 @@ def facts_of(store: Store) -> dict[str, Any]:
         "shards": f"{store.layout.num_shards} of {store.layout.clips_per_shard} clips",
         "size": format_size(sizes.disk_nbytes),
         "frames": f"{sizes.ratio:.2f} times smaller than raw (zstd level {store.layout.zstd_level})",
+        "motion": "none"
+        if store.motion_cell_px is None
+        else f"exact, mean of cells of {store.motion_cell_px} px, {sizes.motion_nbytes / sizes.frames_nbytes:.1%} of "
+        "the frames' size",
         "recipe": f"{store.recipe.get('name') or 'without a name'}, digest {recipe_digest(store.recipe)[:16]}",
         "seed": store.seed,
         "generators": list(store.generators),

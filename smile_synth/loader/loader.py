@@ -22,6 +22,7 @@ from smile_synth.errors import DamagedStoreError, LoaderError
 from smile_synth.loader.order import epoch_order, epoch_quotas
 from smile_synth.machine.cores import num_cores
 from smile_synth.store import Store
+from smile_synth.store.reader import ArrayReader
 
 CLIPS_A_TASK = 8
 LOG = logging.getLogger(__name__)
@@ -39,6 +40,8 @@ class Batch:
         first: place of the first clip in the global batch.
         epoch: number of the epoch, from 0.
         step: place of the batch in its epoch.
+        motion_BTHW2: float32 (B, T, H / cell, W / cell, 2), mean displacement to the next frame in pixels, NaN where
+            undefined; None unless the loader reads motion.
         position: where to resume once this batch is trained on, for ``Loader.load_position`` of any number of ranks.
     """
 
@@ -50,6 +53,7 @@ class Batch:
     epoch: int
     step: int
     position: dict[str, Any]
+    motion_BTHW2: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,8 @@ class Loader:
             come several times, large ones continue where they were in the next epoch. None: every clip once an epoch.
         last: ``drop`` the last incomplete batch of an epoch, or ``pad`` it with clips of the epoch's beginning.
         on_error: ``stop`` at a damaged clip, or ``skip`` it: another clip of the batch takes its place.
-        pin: put frames and boxes into page-locked memory, for copies to a GPU that do not wait.
+        motion: read the exact motion of what is visible, too.
+        pin: put all of it into page-locked memory, for copies to a GPU that do not wait.
         prefetch: batches read ahead.
         threads: reading threads; by default one a core.
 
@@ -103,6 +108,7 @@ class Loader:
         weights: Sequence[float] | None = None,
         last: Literal["drop", "pad"] = "drop",
         on_error: Literal["stop", "skip"] = "stop",
+        motion: bool = False,
         pin: bool = False,
         prefetch: int = 2,
         threads: int | None = None,
@@ -115,6 +121,7 @@ class Loader:
         self.canvas = stores[0].canvas
         self.max_objects = max(store.layout.array("boxes").item_shape[0] for store in stores)
         self._readers = [(store.reader("frames"), store.reader("boxes")) for store in stores]
+        self._motion_readers = _motion_readers(stores) if motion else []
         self.skipped: list[tuple[str, int]] = []
         self.wait_seconds = 0.0
         self._last, self._on_error, self._pin, self._prefetch = last, on_error, pin, prefetch
@@ -243,11 +250,18 @@ class Loader:
             epoch=at.epoch,
             step=at.offset // self.batch_size,
             position=self._describe(self._issued),
+            motion_BTHW2=self._empty_motion(),
         )
 
     def _empty_boxes(self) -> torch.Tensor:
         shape = (self._local_size, self.max_objects, self.canvas.num_frames, 4)
         return torch.full(shape, float("nan"), dtype=torch.float32, pin_memory=self._pin)
+
+    def _empty_motion(self) -> torch.Tensor | None:
+        if not self._motion_readers:
+            return None
+        shape = (self._local_size, *self._motion_readers[0].spec.item_shape)
+        return torch.empty(shape, dtype=torch.float32, pin_memory=self._pin)
 
     def _read(self, reading: _Reading, rows: Sequence[int]) -> None:
         batch = reading.batch
@@ -259,6 +273,10 @@ class Loader:
             try:
                 frames.read_into(clip, frames_BTHWC[row])
                 boxes.read_into(clip, boxes_BKT4[row, : boxes.spec.item_shape[0]])
+                if batch.motion_BTHW2 is not None:
+                    motion = self._motion_readers[places[row]]
+                    motion.read_into(clip, half_THW2 := np.empty(motion.spec.item_shape, motion.spec.dtype))
+                    batch.motion_BTHW2.numpy()[row] = half_THW2
             except DamagedStoreError as error:
                 if self._on_error == "stop":
                     raise
@@ -274,8 +292,9 @@ class Loader:
         for place, row in enumerate(sorted(reading.damaged)):
             source = healthy[place % len(healthy)]
             self.skipped.append((str(self.stores[int(batch.store_B[row])].path), int(batch.clips_B[row])))
-            for tensor in (batch.frames_BTHWC, batch.boxes_BKT4, batch.clips_B, batch.store_B):
-                tensor[row] = tensor[source]
+            for tensor in (batch.frames_BTHWC, batch.boxes_BKT4, batch.clips_B, batch.store_B, batch.motion_BTHW2):
+                if tensor is not None:
+                    tensor[row] = tensor[source]
 
     def _drop_pending(self) -> None:
         for reading in self._pending:
@@ -320,6 +339,21 @@ def _check_stores(stores: Sequence[Store]) -> None:
     if len(shapes) > 1:
         found = "; ".join(f"{store.path}: {store.layout.array('frames').item_shape}" for store in stores)
         raise LoaderError(f"stores must have clips of one shape (T, H, W, 3) to be mixed, got {found}")
+
+
+def _motion_readers(stores: Sequence[Store]) -> list[ArrayReader]:
+    """Return what reads each store's motion."""
+    cells = [store.motion_cell_px for store in stores]
+    if None in cells:
+        store = stores[cells.index(None)]
+        raise LoaderError(
+            f"motion is asked for, but {store.path} holds none; render it anew with "
+            "--set dataset.store.motion.cell_px=8, or another size that divides the canvas"
+        )
+    if len(set(cells)) > 1:
+        found = "; ".join(f"{store.path}: {cell_px} px" for store, cell_px in zip(stores, cells, strict=True))
+        raise LoaderError(f"stores must have motion in cells of one size to be mixed, got {found}")
+    return [store.reader("motion") for store in stores]
 
 
 def _check_split(batch_size: int, rank: int, world_size: int) -> None:

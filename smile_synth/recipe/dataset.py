@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from smile_synth.params import StrictParams
 from smile_synth.recipe.assets import AssetsParams
@@ -24,11 +24,31 @@ class CanvasParams(StrictParams):
         return Canvas(self.height, self.width, self.frames)
 
 
+# Where the recipe names no size of cells: that of half a usual patch, or what comes nearest to it.
+USUAL_CELL_PX = 8
+DEFAULT_CELLS_PX = range(4, 17)
+
+
+class MotionParams(StrictParams):
+    """The exact motion of what is visible, kept beside the frames."""
+
+    cell_px: int | None = Field(
+        None,
+        ge=1,
+        le=16,
+        description="side of the cells whose mean motion is kept, in pixels; it must divide both sides of the canvas. "
+        "null: 8, or the size of 4 to 16 px nearest to 8 that does; no motion where none does",
+    )
+
+
 class StoreParams(StrictParams):
     """How clips are laid out in the store."""
 
     clips_per_shard: int = Field(64, ge=1, le=65536, description="clips in one shard file")
     zstd_level: int = Field(-4, ge=-50, le=19, description="zstd level of the frames; larger is smaller and slower")
+    motion: MotionParams | None = Field(
+        MotionParams(), description="exact motion of what is visible, in cells; null keeps none"
+    )
 
 
 class DatasetParams(StrictParams):
@@ -43,3 +63,24 @@ class DatasetParams(StrictParams):
     )
     assets: AssetsParams = Field(AssetsParams(), description="where backgrounds and objects come from")
     store: StoreParams = Field(StoreParams(), description="layout of the store")
+
+    @property
+    def motion_cell_px(self) -> int | None:
+        """Side of the cells of the store's motion, in pixels; None for a store without motion."""
+        if self.store.motion is None or self.store.motion.cell_px is not None:
+            return None if self.store.motion is None else self.store.motion.cell_px
+        fitting = [px for px in DEFAULT_CELLS_PX if self._is_tiled_by(px)]
+        return min(fitting, key=lambda px: (abs(px - USUAL_CELL_PX), px), default=None)
+
+    @model_validator(mode="after")
+    def _check_cells(self) -> DatasetParams:
+        cell_px = self.motion_cell_px
+        if cell_px is not None and not self._is_tiled_by(cell_px):
+            raise ValueError(
+                f"store.motion.cell_px must divide both sides of the canvas, {self.canvas.height} and "
+                f"{self.canvas.width} px, got {cell_px}; leave it out for a size that does, or write motion: null"
+            )
+        return self
+
+    def _is_tiled_by(self, cell_px: int) -> bool:
+        return self.canvas.height % cell_px == 0 and self.canvas.width % cell_px == 0

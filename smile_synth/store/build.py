@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,7 @@ import numpy as np
 
 from smile_synth.errors import GeneratorError, SceneError, StoreError, repair
 from smile_synth.generator.dataset import Dataset
-from smile_synth.render import render_into
-from smile_synth.store.clip_values import Values, empty_values, fill_clip
+from smile_synth.store.clip_values import DrawnClip, Values, empty_values, fill_clip
 from smile_synth.store.compression import clip_compressor
 from smile_synth.store.layout import ArraySpec, Layout, shard_file
 from smile_synth.store.shard import ShardWriter
@@ -55,39 +55,40 @@ def draft_shard(
     drafts: dict[str, Path] = {}
     receipt: dict[str, Any] = {}
     values = empty_values(layout.arrays, len(layout.clips_of(shard)))
-    for spec in layout.arrays:
-        draft = folder / spec.name.replace("/", "-")
-        drafts[shard_file(spec, shard)] = draft
-        with ShardWriter(draft, layout.clips_per_shard) as writer:
-            if spec.name == "frames":
-                _write_frames(writer, dataset, layout, shard, values, on_clip)
-            else:
-                _write_values(writer, spec, values)
-            writer.finish()
-        receipt[spec.name] = {"nbytes": writer.nbytes, "crc32c": f"{writer.crc:08x}"}
+    with contextlib.ExitStack() as stack:
+        writers = {}
+        for spec in layout.arrays:
+            draft = drafts[shard_file(spec, shard)] = folder / spec.name.replace("/", "-")
+            writers[spec.name] = stack.enter_context(ShardWriter(draft, layout.clips_per_shard))
+        _write_clips(writers, dataset, layout, shard, values, on_clip)
+        for spec in layout.arrays:
+            if not spec.compressed:
+                _write_values(writers[spec.name], spec, values)
+            writers[spec.name].finish()
+            receipt[spec.name] = {"nbytes": writers[spec.name].nbytes, "crc32c": f"{writers[spec.name].crc:08x}"}
     return drafts, receipt
 
 
-def _write_frames(
-    writer: ShardWriter,
+def _write_clips(
+    writers: Mapping[str, ShardWriter],
     dataset: Dataset,
     layout: Layout,
     shard: int,
     values: Values,
     on_clip: Callable[[int], None],
 ) -> None:
-    frames_THWC = np.empty(layout.array("frames").item_shape, np.uint8)
-    compress = clip_compressor(layout.zstd_level, layout.array("frames").item_nbytes)
+    drawn = DrawnClip(layout)
+    compress = {name: clip_compressor(layout.zstd_level, array.nbytes) for name, array in drawn.arrays.items()}
     names = dataset.generator_names
     for row, clip in enumerate(layout.clips_of(shard)):
         on_clip(clip)
         scene = dataset.sample(clip)
         try:
-            boxes_KT4 = render_into(scene, frames_THWC)
-            fill_clip(values, row, scene, boxes_KT4, names)
+            fill_clip(values, row, scene, drawn.draw(scene), names)
         except (SceneError, GeneratorError) as error:
             raise dataset.failure(clip, f"the scene cannot be rendered: {error}") from error
-        writer.append(compress(frames_THWC))
+        for name, array in drawn.arrays.items():
+            writers[name].append(compress[name](array))
 
 
 def _write_values(writer: ShardWriter, spec: ArraySpec, values: Values) -> None:

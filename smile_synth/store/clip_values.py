@@ -1,4 +1,4 @@
-"""What a store keeps of a clip beside its frames: small arrays, filled from the scene."""
+"""What a store keeps of a clip: frames and motion, drawn one clip at a time, and small arrays filled from its scene."""
 
 from __future__ import annotations
 
@@ -9,10 +9,42 @@ import numpy as np
 import numpy.typing as npt
 
 from smile_synth.errors import GeneratorError
+from smile_synth.render import render_into
 from smile_synth.scene import Scene
-from smile_synth.store.layout import ArraySpec
+from smile_synth.store.layout import ArraySpec, Layout
 
 Values = dict[str, npt.NDArray[Any]]
+
+
+class DrawnClip:
+    """Memory for the large arrays of one clip, drawn into again and again.
+
+    Args:
+        layout: of the store.
+
+    Attributes:
+        arrays: by name, what a chunk of each compressed array holds.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self.arrays: Values = {
+            spec.name: np.empty(spec.item_shape, np.dtype(spec.dtype).newbyteorder("<"))
+            for spec in layout.arrays
+            if spec.compressed
+        }
+        motion = self.arrays.get("motion")
+        self._motion_THW2 = None if motion is None else np.empty(motion.shape, np.float32)
+
+    def draw(self, scene: Scene) -> npt.NDArray[np.float32]:
+        """Draw a scene and return its boxes, float32 (layers, T, 4).
+
+        Raises:
+            SceneError: the scene cannot be rendered.
+        """
+        boxes_KT4 = render_into(scene, self.arrays["frames"], self._motion_THW2)
+        if self._motion_THW2 is not None:
+            self.arrays["motion"][...] = self._motion_THW2
+        return boxes_KT4
 
 
 def empty_values(arrays: Sequence[ArraySpec], num_clips: int) -> Values:
@@ -20,7 +52,7 @@ def empty_values(arrays: Sequence[ArraySpec], num_clips: int) -> Values:
     return {
         spec.name: np.full((num_clips, *spec.item_shape), spec.fill_value, dtype=spec.dtype)
         for spec in arrays
-        if spec.name != "frames"
+        if not spec.compressed
     }
 
 

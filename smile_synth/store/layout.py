@@ -15,6 +15,7 @@ from zarr.storage import MemoryStore
 
 from smile_synth.errors import StoreError
 from smile_synth.generator.labels import LabelSpec
+from smile_synth.render import motion_shape
 from smile_synth.scene import NO_ASSET, Canvas
 
 LABEL_NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -30,7 +31,7 @@ class ArraySpec:
         item_shape: shape of one clip's part.
         axes: names of the axes after the first.
         fill_value: what a clip without a value holds.
-        compressed: whether a chunk is zstd-compressed; only frames are, the rest is tiny.
+        compressed: whether a chunk is zstd-compressed; frames and motion are, the rest is tiny.
         attributes: what the array says of itself.
     """
 
@@ -125,6 +126,7 @@ def build_layout(
     num_clips: int,
     clips_per_shard: int,
     zstd_level: int,
+    motion_cell_px: int | None,
 ) -> Layout:
     """Return the layout of a store.
 
@@ -135,6 +137,7 @@ def build_layout(
         num_clips: clips of the store.
         clips_per_shard: clips of one shard; cut down to ``num_clips``.
         zstd_level: level of the frames' compression.
+        motion_cell_px: side of the cells of the motion, in pixels; None for a store without motion.
 
     Raises:
         StoreError: a label's name cannot be a name in the store.
@@ -150,9 +153,27 @@ def build_layout(
         ArraySpec("background", "int32", (), (), NO_ASSET),
         ArraySpec("generator", "int32", (), (), NO_ASSET),
         ArraySpec("camera", "float32", (t, 3, 3), ("frame", "row", "column")),
+        *([] if motion_cell_px is None else [_motion_array(canvas, motion_cell_px)]),
         *(_label_array(name, label_specs[name], k) for name in sorted(label_specs)),
     ]
     return Layout(num_clips, min(clips_per_shard, num_clips), zstd_level, tuple(arrays))
+
+
+def _motion_array(canvas: Canvas, cell_px: int) -> ArraySpec:
+    meaning = (
+        "mean (dx, dy) from this frame to the next of what is visible in the cell, weighted by visibility; NaN in the "
+        "last frame and where more than 1/16 of the cell shows pictures that change from frame to frame; "
+        "wrong by at most 1/512 px below 8 px, and by 1/2048 of the value above"
+    )
+    return ArraySpec(
+        name="motion",
+        dtype="float16",
+        item_shape=motion_shape(canvas, cell_px),
+        axes=("frame", "cell_y", "cell_x", "xy"),
+        fill_value=float("nan"),
+        compressed=True,
+        attributes={"unit": "px", "cell_px": cell_px, "meaning": meaning},
+    )
 
 
 def _label_array(name: str, spec: LabelSpec, num_slots: int) -> ArraySpec:

@@ -42,6 +42,7 @@ def describe(dataset: Dataset, recipe: Mapping[str, Any]) -> dict[str, Any]:
         "max_objects": dataset.max_objects,
         "clips_per_shard": min(store.clips_per_shard, len(dataset)),
         "zstd_level": store.zstd_level,
+        "motion_cell_px": dataset.params.motion_cell_px,
         "seed": dataset.seed,
         "recipe": dict(recipe),
         "versions": versions(),
@@ -89,6 +90,8 @@ def layout_of(account: Mapping[str, Any]) -> Layout:
         num_clips=account["num_clips"],
         clips_per_shard=account["clips_per_shard"],
         zstd_level=account["zstd_level"],
+        # Stores older than motion have none, and say nothing of it.
+        motion_cell_px=account.get("motion_cell_px"),
     )
 
 
@@ -124,6 +127,7 @@ def _what_makes_clips(account: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "seed": account["seed"],
         "dataset": recipe,
+        "motion_cell_px": account.get("motion_cell_px"),
         **{name: account[name] for name in (*made_of, *consequences)},
     }
 

@@ -152,6 +152,12 @@ class Store:
         """Most layers of a clip; the arrays have at least one slot."""
         return int(self.attributes["max_objects"])
 
+    @property
+    def motion_cell_px(self) -> int | None:
+        """Side of the cells of the array ``motion``, in pixels; None where the store has none."""
+        cell_px = self.attributes.get("motion_cell_px")
+        return None if cell_px is None else int(cell_px)
+
     @cached_property
     def label_specs(self) -> dict[str, LabelSpec]:
         """Labels that every clip carries, by name."""
@@ -215,20 +221,20 @@ class Store:
         """Return a whole small array, read once and kept.
 
         Args:
-            name: any array but ``frames``: ``boxes``, ``poses``, ``opacity``, ``object``, ``background``,
-                ``generator``, ``camera`` or ``labels/<name>``.
+            name: any array but ``frames`` and ``motion``: ``boxes``, ``poses``, ``opacity``, ``object``,
+                ``background``, ``generator``, ``camera`` or ``labels/<name>``.
 
         Returns:
             Read-only array, first axis = clip.
 
         Raises:
-            StoreError: there is no such array, or it is ``frames``.
+            StoreError: there is no such array, or it is too large to read whole.
             DamagedStoreError: a shard is damaged; names array and shard.
         """
         if name not in self._columns:
             spec = self.layout.array(name)
             if spec.compressed:
-                raise StoreError(f"{name!r} is too large to read whole; use read_frames(clips)")
+                raise StoreError(f"{name!r} is too large to read whole; read it clip by clip with reader({name!r})")
             column = self._read_column(spec)
             column.flags.writeable = False
             self._columns[name] = column

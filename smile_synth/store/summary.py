@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from smile_synth.store.layout import shard_file
+from smile_synth.store.layout import ArraySpec, shard_file
 from smile_synth.store.reader import Store
 
 
@@ -17,11 +17,13 @@ class StoreSizes:
         disk_nbytes: all its files.
         frames_nbytes: the shard files of the frames.
         raw_frames_nbytes: the frames before compression.
+        motion_nbytes: the shard files of the motion.
     """
 
     disk_nbytes: int
     frames_nbytes: int
     raw_frames_nbytes: int
+    motion_nbytes: int
 
     @property
     def ratio(self) -> float:
@@ -31,13 +33,18 @@ class StoreSizes:
 
 def store_sizes(store: Store) -> StoreSizes:
     """Measure a store; only the sizes of its files are read."""
-    spec = store.layout.array("frames")
-    files = [store.path / shard_file(spec, shard) for shard in range(store.layout.num_shards)]
+    frames = store.layout.array("frames")
     return StoreSizes(
         disk_nbytes=store_nbytes(store.path),
-        frames_nbytes=sum(file.stat().st_size for file in files if file.is_file()),
-        raw_frames_nbytes=spec.item_nbytes * store.num_clips,
+        frames_nbytes=_array_nbytes(store, frames),
+        raw_frames_nbytes=frames.item_nbytes * store.num_clips,
+        motion_nbytes=0 if store.motion_cell_px is None else _array_nbytes(store, store.layout.array("motion")),
     )
+
+
+def _array_nbytes(store: Store, spec: ArraySpec) -> int:
+    files = [store.path / shard_file(spec, shard) for shard in range(store.layout.num_shards)]
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def store_nbytes(path: Path) -> int:

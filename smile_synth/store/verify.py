@@ -19,10 +19,9 @@ from smile_synth.params import first_problem
 from smile_synth.progress import track
 from smile_synth.randomness import stream
 from smile_synth.recipe.dataset import DatasetParams
-from smile_synth.render import render_into
 from smile_synth.store import document
 from smile_synth.store.build import draft_shard, writing_failed
-from smile_synth.store.clip_values import empty_values, fill_clip
+from smile_synth.store.clip_values import DrawnClip, empty_values, fill_clip
 from smile_synth.store.consistency import inconsistencies
 from smile_synth.store.layout import ArraySpec, shard_file
 from smile_synth.store.manifest import describe, first_difference
@@ -147,10 +146,18 @@ def dataset_of(store: Store, folder: Path) -> Dataset:
         StoreError: the store's recipe is not valid here.
     """
     try:
-        params = DatasetParams.model_validate(store.recipe.get("dataset"))
+        params = DatasetParams.model_validate(_recipe_with_motion(store))
     except ValidationError as error:
         raise StoreError(first_problem(error, DatasetParams, where=f"recipe of {store.path}")) from None
     return Dataset(params, seed=store.seed, folder=folder)
+
+
+def _recipe_with_motion(store: Store) -> Any:
+    """Return what the recipe says of the dataset; stores older than motion have none, and say nothing of it."""
+    values = store.recipe.get("dataset")
+    if "motion_cell_px" in store.attributes or not isinstance(values, dict):
+        return values
+    return {**values, "store": {**(values.get("store") or {}), "motion": None}}
 
 
 def difference_now(store: Store, dataset: Dataset) -> str:
@@ -183,10 +190,10 @@ def rerender(store: Store, dataset: Dataset, count: int) -> list[Finding]:
 
 def _arrays_that_differ(store: Store, dataset: Dataset, clip: int) -> list[str]:
     scene = dataset.sample(clip)
-    frames_THWC = np.empty(store.layout.array("frames").item_shape, np.uint8)
+    drawn = DrawnClip(store.layout)
     values = empty_values(store.layout.arrays, 1)
-    fill_clip(values, 0, scene, render_into(scene, frames_THWC), dataset.generator_names)
-    now = {"frames": frames_THWC, **{name: value[0] for name, value in values.items()}}
+    fill_clip(values, 0, scene, drawn.draw(scene), dataset.generator_names)
+    now = {**drawn.arrays, **{name: value[0] for name, value in values.items()}}
     then = {}
     for spec in store.layout.arrays:
         then[spec.name] = np.empty(spec.item_shape, spec.dtype)

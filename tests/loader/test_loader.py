@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import zarr
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from tiny import TinyDataset
@@ -18,6 +19,7 @@ from tiny import TinyDataset
 from smile_synth.errors import DamagedStoreError, LoaderError
 from smile_synth.loader.loader import Batch, Loader
 from smile_synth.loader.order import epoch_order, epoch_quotas
+from smile_synth.recipe.dataset import MotionParams
 from smile_synth.store import Store, render_store
 from smile_synth.store.layout import shard_file
 
@@ -64,6 +66,47 @@ def test_batches_hold_what_the_store_holds(store: Store) -> None:
             np.testing.assert_array_equal(batch.boxes_BKT4.numpy(), store.column("boxes")[clips])
             assert batch.frames_BTHWC.dtype == torch.uint8
             assert batch.boxes_BKT4.dtype == torch.float32
+
+
+def test_motion_comes_in_the_batches_where_it_is_asked_for(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "clips", clips=12, size=16)
+    with Loader([store], batch_size=4, seed=1) as loader:
+        assert next(iter(loader)).motion_BTHW2 is None
+    held = np.asarray(zarr.open_group(store.path, mode="r")["motion"])
+    with Loader([store], batch_size=4, seed=1, motion=True) as loader:
+        for batch in take(loader, 5):
+            assert batch.motion_BTHW2 is not None
+            assert batch.motion_BTHW2.dtype == torch.float32
+            np.testing.assert_array_equal(batch.motion_BTHW2.numpy(), held[batch.clips_B.numpy()])
+
+
+def test_damaged_motion_is_skipped_with_its_clip(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "clips", clips=8, size=16)
+    path = store.path / shard_file(store.layout.array("motion"), 0)
+    data = path.read_bytes()
+    path.write_bytes(bytes([data[0] ^ 1]) + data[1:])
+    held = np.asarray(zarr.open_group(make_store(tmp_path / "whole", clips=8, size=16).path, mode="r")["motion"])
+    with Loader([store], batch_size=8, seed=1, motion=True, on_error="skip") as loader:
+        batch = next(iter(loader))
+        assert [clip for _, clip in loader.skipped] == [0]
+        assert batch.motion_BTHW2 is not None
+        np.testing.assert_array_equal(batch.motion_BTHW2.numpy(), held[batch.clips_B.numpy()])
+
+
+def test_motion_that_no_store_holds_is_an_error_that_says_how_to_render_it(tmp_path: Path, store: Store) -> None:
+    still = TinyDataset(clips=8, motion=None)
+    without = render_store(still, tmp_path / "without", recipe=still.recipe())
+    with pytest.raises(LoaderError, match=r"without holds none; render it anew with --set dataset.store.motion"):
+        Loader([store, without], batch_size=4, seed=0, motion=True)
+
+
+def test_motion_in_cells_of_two_sizes_is_not_mixed(tmp_path: Path) -> None:
+    stores = []
+    for cell_px in (4, 8):
+        dataset = TinyDataset(clips=8, motion=MotionParams(cell_px=cell_px))
+        stores.append(render_store(dataset, tmp_path / str(cell_px), recipe=dataset.recipe()))
+    with pytest.raises(LoaderError, match="cells of one size"):
+        Loader(stores, batch_size=4, seed=0, motion=True)
 
 
 def test_batches_that_are_kept_are_not_overwritten(store: Store) -> None:

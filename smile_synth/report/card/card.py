@@ -46,12 +46,13 @@ def card_name(store: Store, params: CardParams) -> str:
 
 def describe(store: Store) -> str:
     """Return the dataset in two sentences."""
-    canvas = store.canvas
+    canvas, cell_px = store.canvas, store.motion_cell_px
+    motion = "" if cell_px is None else f", and with the exact motion of what is visible, in cells of {cell_px} px"
     return (
         f"{store.num_clips} synthetic clips of {canvas.num_frames} frames of {canvas.height} x {canvas.width} pixels, "
         f"rendered by smile-synth {store.attributes['versions'].get('smile-synth', '')} with the generator "
         f"{store.generators[0]}, for pretraining video models without natural video. Every clip comes with boxes, "
-        "poses and labels of its objects."
+        f"poses and labels of its objects{motion}."
     )
 
 
