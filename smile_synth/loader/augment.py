@@ -1,4 +1,4 @@
-"""Horizontal flips and random resized crops of whole batches on the device, boxes following exactly."""
+"""Horizontal flips and random resized crops of whole batches on the device; boxes and motion follow."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ CROP_TRIES = 10
 # Whether to flip, area and aspect of every try, and the place; one more makes it a whole number of Philox counters.
 NUMBERS_A_CLIP, NUMBERS_A_COUNTER = 24, 4
 CLIPS_AT_A_TIME = 16
+# As when motion is rendered: more than this share of a cell without motion, and it has none.
+UNDEFINED_SHARE = 1 / 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,9 +115,37 @@ def augment(frames_BTHWC: torch.Tensor, boxes_BKT4: torch.Tensor, views: Views) 
     return _view_frames(frames_BTHWC, views), _view_boxes(boxes_BKT4, views, height, width)
 
 
+def augment_motion(motion_BTHW2: torch.Tensor, views: Views, *, height: int, width: int) -> torch.Tensor:
+    """Return the motion of each clip as it is seen through its view.
+
+    A flip mirrors the cells and turns dx around. A crop takes each cell from where its middle lies, between the four
+    nearest, and scales the displacements as it scales the frames.
+
+    Args:
+        motion_BTHW2: float32 (B, T, H / cell, W / cell, 2), (dx, dy) in pixels, NaN where undefined; on any device.
+        views: the same that the frames are seen through, on the same device.
+        height, width: of the canvas, in pixels.
+
+    Returns:
+        Motion of the same shape. A cell is NaN where more than 1/16 of what it is taken from is.
+    """
+    b, t, rows, columns, _ = motion_BTHW2.shape
+    is_defined = torch.isfinite(motion_BTHW2).all(dim=-1, keepdim=True)
+    fields = torch.cat([motion_BTHW2.masked_fill(~is_defined, 0.0), is_defined.float()], dim=-1)
+    pictures = fields.permute(0, 1, 4, 2, 3).reshape(b, t * 3, rows, columns)
+    grid_BHW2 = _sampling_grid(views, height, width, rows, columns)
+    shown = F.grid_sample(pictures, grid_BHW2, mode="bilinear", padding_mode="border", align_corners=False)
+    shown = shown.reshape(b, t, 3, rows, columns).permute(0, 1, 3, 4, 2)
+    x1, y1, x2, y2 = views.crops_B4.unbind(dim=1)
+    direction = 1 - 2 * views.is_flipped_B.float()
+    scale = torch.stack([direction * width / (x2 - x1), height / (y2 - y1)], dim=-1)[:, None, None, None]
+    defined = shown[..., 2:]
+    return (shown[..., :2] / defined * scale).masked_fill(1 - defined > UNDEFINED_SHARE, float("nan"))
+
+
 def _view_frames(frames_BTHWC: torch.Tensor, views: Views) -> torch.Tensor:
     _, _, height, width, _ = frames_BTHWC.shape
-    grid_BHW2 = _sampling_grid(views, height, width)
+    grid_BHW2 = _sampling_grid(views, height, width, height, width)
     shown_BTHWC = torch.empty_like(frames_BTHWC)
     # A few clips at a time: sampling needs them in float32, four times their size.
     for start in range(0, len(frames_BTHWC), CLIPS_AT_A_TIME):
@@ -133,17 +163,17 @@ def _view_some(frames_BTHWC: torch.Tensor, grid_BHW2: torch.Tensor) -> torch.Ten
     return shown.reshape(b, t, c, height, width).permute(0, 1, 3, 4, 2)
 
 
-def _sampling_grid(views: Views, height: int, width: int) -> torch.Tensor:
-    """Return where each output pixel's middle lies, in [-1, 1] from edge to edge of the canvas."""
+def _sampling_grid(views: Views, height: int, width: int, rows: int, columns: int) -> torch.Tensor:
+    """Return where the middle of each of ``rows`` x ``columns`` lies, in [-1, 1] from edge to edge of the canvas."""
     device = views.crops_B4.device
     x1, y1, x2, y2 = (views.crops_B4[:, edge, None] for edge in range(4))
-    along_x = (torch.arange(width, device=device) + 0.5) / width
-    along_y = (torch.arange(height, device=device) + 0.5) / height
+    along_x = (torch.arange(columns, device=device) + 0.5) / columns
+    along_y = (torch.arange(rows, device=device) + 0.5) / rows
     along_BW = torch.where(views.is_flipped_B[:, None], 1 - along_x, along_x.expand(len(views.crops_B4), -1))
     x_BW = 2 * (x1 + along_BW * (x2 - x1)) / width - 1
     y_BH = 2 * (y1 + along_y * (y2 - y1)) / height - 1
-    grid_x = x_BW[:, None, :].expand(-1, height, -1)
-    grid_y = y_BH[:, :, None].expand(-1, -1, width)
+    grid_x = x_BW[:, None, :].expand(-1, rows, -1)
+    grid_y = y_BH[:, :, None].expand(-1, -1, columns)
     return torch.stack([grid_x, grid_y], dim=-1)
 
 

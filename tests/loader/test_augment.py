@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from smile_synth.loader.augment import Views, augment, sample_views
+from smile_synth.loader.augment import Views, augment, augment_motion, sample_views
 from smile_synth.recipe.loading import AugmentParams
+from smile_synth.render import render
+from smile_synth.scene import Canvas, Layer, Scene
 
 HEIGHT, WIDTH = 24, 32
 
@@ -85,6 +87,70 @@ def test_absent_box_stays_absent() -> None:
     _, seen_boxes = augment(frames, boxes, whole(1, is_flipped=True))
     assert torch.isnan(seen_boxes[0, 0, 1]).all()
     assert not torch.isnan(seen_boxes[0, 0, 0]).any()
+
+
+def seen_through(scene: Scene, view_33: np.ndarray) -> Scene:
+    """Return a scene whose layers are drawn through a further affine map of the canvas."""
+    layers = []
+    for layer in scene.layers:
+        matrix = np.tile(np.eye(3), (len(layer.pose_T6), 1, 1))
+        matrix[:, :2] = layer.pose_T6.reshape(-1, 2, 3)
+        pose_T6 = (view_33 @ matrix)[:, :2].reshape(-1, 6).astype(np.float32)
+        layers.append(Layer(layer.texture, pose_T6, layer.opacity_T))
+    return Scene(scene.canvas, scene.background[:, ::-1], layers=tuple(layers))
+
+
+def turning_scene(size_px: float) -> Scene:
+    """Return a disc of noise that turns and travels to the right over a still background."""
+    rng = np.random.default_rng(0)
+    canvas, t = Canvas(HEIGHT, WIDTH, 3), np.arange(3)
+    texture = rng.integers(0, 256, (20, 20, 4), dtype=np.uint8)
+    texture[..., 3] = 255
+    a, b = np.cos(0.1 * t) * size_px / 20, -np.sin(0.1 * t) * size_px / 20
+    pose_T6 = np.stack([a, b, 14 + t - 10 * (a + b), -b, a, 12 - 10 * (a - b)], axis=1).astype(np.float32)
+    background = rng.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+    return Scene(canvas, background, layers=(Layer(texture, pose_T6, np.ones(3, np.float32)),))
+
+
+def motion_of(scene: Scene) -> torch.Tensor:
+    motion = render(scene, motion_cell_px=4).motion_THW2
+    assert motion is not None
+    return torch.from_numpy(motion)[None]
+
+
+def test_motion_of_a_flipped_clip_is_that_of_the_flipped_scene() -> None:
+    scene = turning_scene(size_px=14)
+    mirrored = seen_through(scene, np.array([[-1, 0, WIDTH], [0, 1, 0], [0, 0, 1]]))
+    seen = augment_motion(motion_of(scene), whole(1, is_flipped=True), height=HEIGHT, width=WIDTH)
+    expected = motion_of(mirrored)
+    assert expected[0, :2].abs().max() > 0.8
+    torch.testing.assert_close(seen, expected, atol=0.01, rtol=0, equal_nan=True)
+
+
+def test_motion_of_a_cropped_clip_is_that_of_the_cropped_scene() -> None:
+    scene = turning_scene(size_px=100)
+    views = Views(torch.tensor([[8.0, 4, 24, 16]]), torch.tensor([False]))
+    enlarged = seen_through(scene, np.array([[2, 0, -16], [0, 2, -8], [0, 0, 1]]))
+    seen = augment_motion(motion_of(scene), views, height=HEIGHT, width=WIDTH)
+    torch.testing.assert_close(seen, motion_of(enlarged), atol=0.01, rtol=0, equal_nan=True)
+
+
+def test_motion_through_the_whole_view_stays_as_it_is() -> None:
+    motion = motion_of(turning_scene(size_px=14))
+    seen = augment_motion(motion, whole(1, is_flipped=False), height=HEIGHT, width=WIDTH)
+    torch.testing.assert_close(seen, motion, atol=1e-5, rtol=1e-5, equal_nan=True)
+
+
+def test_cells_without_motion_have_none_in_any_view() -> None:
+    motion = torch.ones(2, 1, HEIGHT // 4, WIDTH // 4, 2)
+    motion[:, 0, 2, 1] = float("nan")
+    views = Views(torch.tensor([[0.0, 0, WIDTH, HEIGHT], [0, 0, WIDTH / 2, HEIGHT / 2]]), torch.tensor([True, False]))
+    seen = augment_motion(motion, views, height=HEIGHT, width=WIDTH)
+    assert torch.isnan(seen[0, 0, 2, WIDTH // 4 - 2]).all()
+    assert torch.isnan(seen[0, 0]).sum() == 2
+    assert torch.isnan(seen[1, 0, 4, 2]).all()
+    defined = seen[1, 0][torch.isfinite(seen[1, 0]).all(dim=-1)]
+    torch.testing.assert_close(defined, torch.tensor([2.0, 2.0]).expand_as(defined))
 
 
 def test_views_depend_on_the_place_in_the_global_batch_only() -> None:
