@@ -2,5 +2,6 @@
 
 from smile_synth.render.motion import motion_shape
 from smile_synth.render.renderer import Clip, render, render_into
+from smile_synth.render.truth import Tracks, Truth, tracks, truth
 
-__all__ = ["Clip", "motion_shape", "render", "render_into"]
+__all__ = ["Clip", "Tracks", "Truth", "motion_shape", "render", "render_into", "tracks", "truth"]
