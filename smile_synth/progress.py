@@ -6,10 +6,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import TracebackType
 from typing import TextIO
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
 SILENT_BELOW_S = 2.0
 SECONDS_BETWEEN_LINES = 5.0
@@ -91,6 +93,54 @@ class Tracker:
         return f"{self.done} {self.unit} in {format_duration(elapsed)} ({self.done / elapsed:.3g} {self.unit}/s)"
 
 
+class Display:
+    """Shows what changes while work runs: a live picture on a terminal, a plain line now and then elsewhere.
+
+    Args:
+        label: what is being done; plain lines begin with it.
+        stream: where to show; None shows nothing.
+        quiet_s: seconds at the start without a plain line.
+    """
+
+    def __init__(self, label: str, stream: TextIO | None, *, quiet_s: float = 0.0) -> None:
+        self._label, self._stream = label, stream
+        live = stream is not None and stream.isatty()
+        self._live = Live(console=Console(file=stream), refresh_per_second=4, transient=True) if live else None
+        self._next_line_s = time.monotonic() + quiet_s
+
+    def __enter__(self) -> Display:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def show(self, line: str, picture: RenderableType) -> None:
+        """Show the state of things: ``picture`` on a terminal, else ``line`` where the last one is some seconds old."""
+        if self._live is not None:
+            self._live.update(picture)
+        elif time.monotonic() >= self._next_line_s:
+            self._next_line_s = time.monotonic() + SECONDS_BETWEEN_LINES
+            self.write(line)
+
+    def note(self, text: str) -> None:
+        """Show a line that stays."""
+        if self._live is not None:
+            self._live.console.print(text, highlight=False, markup=False)
+        else:
+            self.write(text)
+
+    def write(self, line: str) -> None:
+        """Write a plain line."""
+        if self._stream is not None:
+            self._stream.write(f"{self._label}: {line}\n")
+            self._stream.flush()
+
+
 @contextmanager
 def track(total: int, label: str, unit: str = "clips", stream: TextIO | None = None) -> Iterator[Tracker]:
     """Show the progress of a block of work on ``stream`` (standard error unless given).
@@ -102,53 +152,26 @@ def track(total: int, label: str, unit: str = "clips", stream: TextIO | None = N
         stream: where to write; a terminal gets a live bar, anything else gets plain lines, none within the
             first two seconds.
     """
-    out = stream or sys.stderr
-    with _live(total, label, unit, out) if out.isatty() else _plain(total, label, unit, out) as tracker:
-        yield tracker
-
-
-@contextmanager
-def _live(total: int, label: str, unit: str, out: TextIO) -> Iterator[Tracker]:
-    columns = (
+    bar = Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
     )
-    with Progress(*columns, console=Console(file=out), transient=True) as bar:
-        task = bar.add_task(label, total=total, rate="")
-        tracker = Tracker(total, label, unit, _live_view(bar, task))
-        yield tracker
-    if tracker.elapsed_s >= SILENT_BELOW_S and tracker.done:
-        out.write(f"{label}: {tracker.closing()}\n")
-
-
-def _live_view(bar: Progress, task: TaskID) -> Callable[[Tracker], None]:
-    def show(tracker: Tracker) -> None:
-        bar.update(task, completed=tracker.done, total=tracker.total, rate=tracker.status().partition(" · ")[2])
-        while tracker.notes:
-            bar.console.print(tracker.notes.pop(0), highlight=False, markup=False)
-
-    return show
-
-
-@contextmanager
-def _plain(total: int, label: str, unit: str, out: TextIO) -> Iterator[Tracker]:
-    last_line_s = time.monotonic() + SILENT_BELOW_S - SECONDS_BETWEEN_LINES
+    task = bar.add_task(label, total=total, rate="")
+    display = Display(label, stream or sys.stderr, quiet_s=SILENT_BELOW_S)
 
     def show(tracker: Tracker) -> None:
-        nonlocal last_line_s
         while tracker.notes:
-            out.write(f"{label}: {tracker.notes.pop(0)}\n")
-        now = time.monotonic()
-        if now - last_line_s >= SECONDS_BETWEEN_LINES and tracker.done < tracker.total:
-            last_line_s = now
-            out.write(f"{label}: {tracker.status()}\n")
-            out.flush()
+            display.note(tracker.notes.pop(0))
+        status = tracker.status()
+        bar.update(task, completed=tracker.done, total=tracker.total, rate=status.partition(" · ")[2])
+        if tracker.done < tracker.total:
+            display.show(status, bar)
 
     tracker = Tracker(total, label, unit, show)
-    yield tracker
+    with display:
+        yield tracker
     if tracker.elapsed_s >= SILENT_BELOW_S and tracker.done:
-        out.write(f"{label}: {tracker.closing()}\n")
-        out.flush()
+        display.write(tracker.closing())

@@ -15,7 +15,8 @@ from smile_synth.recipe.recipe import Recipe, parse_recipe
 from smile_synth.store import Store, render_store
 from smile_synth.training.checkpoint import read_checkpoint
 from smile_synth.training.metrics import Row, read_rows
-from smile_synth.training.trainer import RunSummary, pretrain
+from smile_synth.training.summary import RunSummary
+from smile_synth.training.trainer import pretrain
 
 # What a row holds that depends on the clock or the machine.
 TIMINGS = ("clips_per_second", "waiting_share", "tflops", "memory_gib")

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from smile_synth.training.trainer import RunSummary
+    from smile_synth.training.summary import RunSummary
 
 
 def pretrain(

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any, NoReturn
 
 import torch
 import torch.distributed as dist
+from torch.distributed import distributed_c10d as c10d
+from torch.distributed.rendezvous import rendezvous
 
 from smile_synth.errors import TrainingError
 from smile_synth.training.device import pick_device
@@ -18,6 +24,12 @@ from smile_synth.training.device import pick_device
 JOIN_TIMEOUT = timedelta(minutes=30)
 FIRST_SLURM_PORT = 15000
 NUM_SLURM_PORTS = 20000
+EXIT_FAILED = 2
+POLL_S = 0.1
+LONGEST_END_S = 5.0
+LONGEST_SILENCE_S = 60.0
+# Keys of the shared store: the first rank that failed, how many ended for it, and that it needs the store no more.
+FAILED, ENDED, TOLD = "failed", "ended", "told"
 
 
 @dataclass(frozen=True)
@@ -106,10 +118,13 @@ class World:
     Args:
         info: which of them we are.
         device: what we compute on.
+        store: what they tell one another beside tensors; None where we are alone.
     """
 
     info: RankInfo
     device: torch.device
+    store: c10d.Store | None = None
+    _told: list[int] = field(default_factory=lambda: [0], repr=False)
 
     @property
     def rank(self) -> int:
@@ -142,6 +157,45 @@ class World:
         dist.all_reduce(total)
         return total / self.size
 
+    def gather(self, values: torch.Tensor) -> torch.Tensor:
+        """Return ``values`` of all ranks one behind the other, along the first axis; shapes must be alike."""
+        if self.size == 1:
+            return values
+        parts = [torch.empty_like(values) for _ in range(self.size)]
+        dist.all_gather(parts, values.contiguous())
+        return torch.cat(parts)
+
+    def from_first(self, work: Callable[[], Any]) -> Any:
+        """Do work on the first rank while the others wait, however long that takes; every rank must call it.
+
+        Args:
+            work: returns what JSON can hold. Where it fails, all ranks end (``join_world``).
+
+        Returns:
+            What the work returned, on every rank.
+        """
+        if self.store is None:
+            return work()
+        self._told[0] += 1
+        key = f"from first/{self._told[0]}"
+        if self.is_first:
+            result = work()
+            self.store.set(key, json.dumps(result))
+            return result
+        # A collective would give up after JOIN_TIMEOUT. Where the first rank fails, our watch ends us.
+        while not self.store.check([key]):
+            time.sleep(POLL_S)
+        return json.loads(self.store.get(key))
+
+    def await_end(self) -> NoReturn:
+        """Wait until our watch ends this process, for another rank has failed and says why.
+
+        Raises:
+            TrainingError: that rank does not end within a minute.
+        """
+        time.sleep(LONGEST_SILENCE_S)
+        raise TrainingError(f"another process than {self.rank} failed, and did not say why within a minute")
+
     def barrier(self) -> None:
         """Wait until every rank is here."""
         if self.size > 1:
@@ -152,6 +206,8 @@ class World:
 def join_world(device: str = "auto") -> Iterator[World]:
     """Join the processes that a launcher started, or be alone.
 
+    An error on one rank ends all of them: that rank's error is raised there, the others exit without a word.
+
     Args:
         device: ``cpu``, ``cuda`` or ``auto`` (CUDA where there is one).
 
@@ -159,14 +215,73 @@ def join_world(device: str = "auto") -> Iterator[World]:
         TrainingError: the device is not there, or the launcher's variables are wrong.
     """
     info, master = find_rank(os.environ)
-    world = World(info, pick_device(device, info.local_rank))
     if info.size == 1:
-        yield world
+        yield World(info, pick_device(device, info.local_rank))
         return
-    os.environ.update(master)
-    backend = "cpu:gloo,cuda:nccl" if world.device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, rank=info.rank, world_size=info.size, timeout=JOIN_TIMEOUT)
-    try:
+    os.environ.update({**master, "RANK": str(info.rank), "WORLD_SIZE": str(info.size)})
+    store, _, _ = next(iter(rendezvous("env://", info.rank, info.size, timeout=JOIN_TIMEOUT)))
+    with ending_together(store, info):
+        world = World(info, pick_device(device, info.local_rank), c10d.PrefixStore("world", store))
+        backend = "cpu:gloo,cuda:nccl" if world.device.type == "cuda" else "gloo"
+        dist.init_process_group(
+            backend,
+            store=c10d.PrefixStore("group", store),
+            rank=info.rank,
+            world_size=info.size,
+            timeout=JOIN_TIMEOUT,
+            device_id=world.device if world.device.type == "cuda" else None,
+        )
         yield world
-    finally:
         dist.destroy_process_group()
+
+
+@contextmanager
+def ending_together(store: c10d.Store, info: RankInfo) -> Iterator[None]:
+    """End all ranks as soon as one fails: the first to fail raises its error, the others exit without a word.
+
+    Args:
+        store: shared by the ranks.
+        info: which of them we are.
+    """
+    done = threading.Event()
+    watch = threading.Thread(target=_end_with_others, args=(store.clone(), info, done), daemon=True)
+    watch.start()
+    try:
+        yield
+    except BaseException:
+        done.set()
+        watch.join()
+        if int(store.compare_set(FAILED, "", str(info.rank))) != info.rank:
+            # The end of another rank breaks our collectives; that rank says why.
+            _end(store, info)
+        _wait_for_others(store, info)
+        raise
+    done.set()
+    watch.join()
+
+
+def _end_with_others(store: c10d.Store, info: RankInfo, done: threading.Event) -> None:
+    """Exit once another rank has failed, wherever the main thread is: a collective may never return."""
+    while not done.wait(POLL_S):
+        if store.check([FAILED]) and int(store.get(FAILED)) != info.rank:
+            _end(store, info)
+
+
+def _end(store: c10d.Store, info: RankInfo) -> NoReturn:
+    """Exit without a word; the first rank, which may hold the store, once the others need it no more."""
+    if info.rank == 0:
+        until = time.monotonic() + 2 * LONGEST_END_S
+        while not store.check([TOLD]) and time.monotonic() < until:
+            time.sleep(POLL_S)
+    else:
+        store.add(ENDED, 1)
+    os._exit(EXIT_FAILED)
+
+
+def _wait_for_others(store: c10d.Store, info: RankInfo) -> None:
+    """Let the others see that we failed, before the store ends with the first rank."""
+    until = time.monotonic() + LONGEST_END_S
+    others = info.size - (1 if info.rank == 0 else 2)
+    while store.add(ENDED, 0) < others and time.monotonic() < until:
+        time.sleep(POLL_S)
+    store.set(TOLD, "")

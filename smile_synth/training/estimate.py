@@ -73,8 +73,8 @@ def _stages(job: Job) -> Rows:
         (
             f"stage {stage.name}",
             f"{stage.num_steps} updates, {stage.steps_per_epoch} a pass, {stage.clips_per_batch} clips x "
-            f"{stage.mask.masks_per_clip} masks each; learning rate to {stage.schedule.base:.3g} in "
-            f"{stage.schedule.warmup_steps} updates",
+            f"{stage.mask.masks_per_clip} masks each; {stage.rate_text} after "
+            f"{stage.schedule.warmup_steps} updates of warm-up",
         )
         for stage in job.stages
     ]

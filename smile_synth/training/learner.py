@@ -3,36 +3,41 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
+from inspect import signature
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
+from smile_synth.errors import CheckpointError
 from smile_synth.masking.grid import TokenGrid
 from smile_synth.masking.masks import draw_masks, num_masked
 from smile_synth.model.patches import normalise
 from smile_synth.model.student import Prediction, Student, build_student
 from smile_synth.recipe.pretrain import MaskParams, PretrainParams, RuntimeParams
-from smile_synth.training.checkpoint import load_model_state, model_state
 from smile_synth.training.cost import StudentCost, count_flops
 from smile_synth.training.device import pick_precision
 from smile_synth.training.distributed import World
 from smile_synth.training.objective import Objective, Targets, pixel_target
-from smile_synth.training.optimizer import (
-    build_adamw,
-    load_optimizer_state,
-    optimizer_state,
-    set_learning_rate,
-    whole,
-)
+from smile_synth.training.optimizer import build_adamw, set_learning_rate
 from smile_synth.training.stages import Stage
+from smile_synth.training.state import (
+    MovingAverage,
+    check_moments,
+    check_weights,
+    load_model_state,
+    load_optimizer_state,
+    model_state,
+    optimizer_state,
+)
 
 
 @dataclass(frozen=True)
@@ -137,7 +142,7 @@ class Learner:
         self.student: Student = student.to(world.device)
         self.precision = pick_precision(params.runtime.precision, world.device)
         self._forward = distribute(self.student, world, params)
-        self._ema = [p.detach().clone() for p in self.student.parameters()] if params.ema_decay else []
+        self._average = MovingAverage(self.student, params.ema_decay) if params.ema_decay else None
         self.optimizer: torch.optim.AdamW | None = None
 
     def start_stage(self, stage: Stage) -> None:
@@ -167,7 +172,8 @@ class Learner:
         norm = self._clip(stage.optimizer.clip_grad_norm)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        self._follow()
+        if self._average is not None:
+            self._average.follow(self.student)
         return Outcome(loss, norm, parts)
 
     def _accumulate(self, clips: DeviceBatch, mask: MaskParams, step: int) -> tuple[Tensor, dict[str, Tensor]]:
@@ -220,39 +226,39 @@ class Learner:
             torch.nn.utils.clip_grads_with_norm_(parameters, largest, norm)
         return norm
 
-    @torch.no_grad()
-    def _follow(self) -> None:
-        if self._ema:
-            decay = cast(float, self.params.ema_decay)
-            torch._foreach_lerp_(
-                [_local(t) for t in self._ema], [_local(p) for p in self.student.parameters()], 1 - decay
-            )
-
     def state(self) -> dict[str, Any]:
-        """Return weights, moving average and moments, whole and on the CPU; every rank must call it."""
-        names = [name for name, _ in self.student.named_parameters()]
-        return {
-            "model": model_state(self.student),
-            "ema": {n: whole(t) for n, t in zip(names, self._ema, strict=True)} if self._ema else None,
-            "optimizer": optimizer_state(self.student, self.optimizer) if self.optimizer else {},
+        """Return weights, moving average and moments, whole, on the first rank's CPU; every rank must call it."""
+        optimizer = self.optimizer
+        return self.weights() | {
+            "optimizer": optimizer_state(self.student, optimizer) if optimizer is not None else {},
         }
 
-    def load_weights(self, state: Mapping[str, Any]) -> None:
-        """Set weights and moving average from ``state``.
+    def weights(self) -> dict[str, Any]:
+        """Return weights and moving average, whole, on the first rank's CPU; every rank must call it."""
+        average = self._average
+        return {"model": model_state(self.student), "ema": model_state(average) if average is not None else None}
+
+    def check_state(self, state: Mapping[str, Any], *, with_moments: bool) -> None:
+        """Refuse what ``load_weights`` and ``load_moments`` could not take; for the first rank.
 
         Raises:
-            CheckpointError: they belong to another student.
+            CheckpointError: it belongs to another student.
         """
-        if self._ema:
-            load_model_state(self.student, state["ema"])
-            with torch.no_grad():
-                for mine, p in zip(self._ema, self.student.parameters(), strict=True):
-                    mine.copy_(p)
-        load_model_state(self.student, state["model"])
+        check_weights(self.student, state["model"])
+        if self._average is not None and state["ema"] is None:
+            raise CheckpointError("the checkpoint has no moving average, and the recipe asks for one (ema_decay)")
+        if with_moments:
+            check_moments(self.student, state["optimizer"])
+
+    def load_weights(self, state: Mapping[str, Any]) -> None:
+        """Set weights and moving average from the first rank's ``state``; every rank must call it."""
+        load_model_state(self.student, state.get("model", {}))
+        if self._average is not None:
+            load_model_state(self._average, state.get("ema", {}))
 
     def load_moments(self, state: Mapping[str, Any]) -> None:
-        """Set AdamW's moments from ``state``; after ``start_stage``."""
-        load_optimizer_state(self.student, cast(torch.optim.AdamW, self.optimizer), state["optimizer"])
+        """Set AdamW's moments from the first rank's ``state``; after ``start_stage``, on every rank."""
+        load_optimizer_state(self.student, cast(torch.optim.AdamW, self.optimizer), state.get("optimizer", {}))
 
     @property
     def num_parameters(self) -> int:
@@ -298,10 +304,6 @@ class Learner:
         return Look(clips.frames_BTHWC, is_masked_BN, tokens, prediction, targets, motion)
 
 
-def _local(tensor: Tensor) -> Tensor:
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
-
-
 def _update_seed(seed: int, purpose: str, step: int, first: int) -> int:
     """Return a seed for torch that depends on nothing but its arguments, so that no random state need be saved."""
     digest = hashlib.blake2b(f"{seed}/{purpose}/{step}/{first}".encode(), digest_size=8).digest()
@@ -331,7 +333,11 @@ def distribute(student: Student, world: World, params: PretrainParams) -> nn.Mod
     if world.size == 1:
         return student
     devices = [world.device] if world.device.type == "cuda" else None
-    return DistributedDataParallel(student, device_ids=devices, gradient_as_bucket_view=True, broadcast_buffers=False)
+    # The student's buffers never change. PyTorch has given this option another name, and warns of the old one.
+    known = signature(DistributedDataParallel.__init__).parameters
+    buffers = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+    options: dict[str, Any] = {buffers: False}
+    return DistributedDataParallel(student, device_ids=devices, gradient_as_bucket_view=True, **options)
 
 
 def _compiles(runtime: RuntimeParams, world: World) -> bool:
@@ -339,11 +345,16 @@ def _compiles(runtime: RuntimeParams, world: World) -> bool:
 
 
 def _shard(student: Student, world: World, runtime: RuntimeParams) -> nn.Module:
+    # Nothing here changes the student's output in place, which is what this warning is about.
+    warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
     mesh = torch.distributed.device_mesh.init_device_mesh(world.device.type, (world.size,))
+    # Weights travel in the type that they are multiplied in; gradients are summed over the ranks in float32.
+    is_low = pick_precision(runtime.precision, world.device) == torch.bfloat16
+    policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16 if is_low else None, reduce_dtype=torch.float32)
     for block in student.blocks:
         if _compiles(runtime, world):
             block.compile()
-        fully_shard(block, mesh=mesh)
-    fully_shard(student, mesh=mesh)
+        fully_shard(block, mesh=mesh, mp_policy=policy)
+    fully_shard(student, mesh=mesh, mp_policy=policy)
     register_fsdp_forward_method(student, "encode")
     return student

@@ -18,14 +18,14 @@ from smile_synth.recipe.recipe import Recipe, parse_recipe
 from smile_synth.scene import Canvas
 from smile_synth.store import Store
 from smile_synth.teachers.teacher import build_teacher
-from smile_synth.training.checkpoint import read_checkpoint
+from smile_synth.training.checkpoint import TENSORS
 from smile_synth.training.cost import state_bytes
 from smile_synth.training.distributed import World
 from smile_synth.training.learner import Learner
 from smile_synth.training.motion import check_motion
 from smile_synth.training.objective import Objective
 from smile_synth.training.run_folder import RunFolder
-from smile_synth.training.stages import Stage, plan_stages
+from smile_synth.training.stages import Stage, locate, plan_stages
 
 # Sections of ``pretrain`` that may change from one start of a run to the next.
 FREE_SECTIONS = ("runtime", "watch", "checkpoint")
@@ -45,7 +45,9 @@ class Job:
         world: the processes that train together.
         grid: the tokens of a clip.
         stages: what is done, in order.
-        state: the checkpoint to resume from, or None.
+        state: the checkpoint to resume from, or None; its tensors are on the first rank only.
+        note: what to tell people of it; empty for nothing.
+        seen: the folder's ``fingerprint`` when it was checked.
     """
 
     recipe: Recipe
@@ -56,6 +58,8 @@ class Job:
     grid: TokenGrid
     stages: tuple[Stage, ...]
     state: Mapping[str, Any] | None
+    note: str = ""
+    seen: tuple[int, ...] = ()
 
     @property
     def num_clips(self) -> int:
@@ -100,8 +104,19 @@ def check(recipe: Recipe, stores: Sequence[Store], out: Path, *, resume: bool, w
     lengths = [[stage.name, stage.num_steps] for stage in stages]
     if params.uses_motion:
         check_motion(stores, grid, params.target.motion_or_default, recipe.typed)
-    state = _find_state(folder, resume, recipe, lengths, stores)
-    return Job(recipe, params, tuple(stores), folder, world, grid, stages, state)
+    found: list[dict[str, Any]] = []
+
+    def find() -> dict[str, Any]:
+        seen = folder.fingerprint()
+        state, note = _find_state(folder, resume, recipe, lengths, stores)
+        if state is not None:
+            found.append(state)
+        plain = None if state is None else {key: value for key, value in state.items() if key not in TENSORS}
+        return {"seen": seen, "note": note, "state": plain}
+
+    shared = world.from_first(find)
+    state = found[0] if found else shared["state"]
+    return Job(recipe, params, tuple(stores), folder, world, grid, stages, state, shared["note"], tuple(shared["seen"]))
 
 
 def build(job: Job) -> Learner:
@@ -119,6 +134,8 @@ def build(job: Job) -> Learner:
     learner = Learner(job.params, objective.to(device), job.world, job.recipe.seed)
     if job.world.is_first:
         check_disk(job.folder.path, learner.num_parameters, ema=job.params.ema_decay is not None)
+        if job.state is not None:
+            learner.check_state(job.state, with_moments=locate(job.stages, job.state["step"])[1] > 0)
     return learner
 
 
@@ -183,21 +200,21 @@ def _check_division(stage: Stage, params: PretrainParams, world: World) -> None:
 
 def _find_state(
     folder: RunFolder, resume: bool, recipe: Recipe, stages: list[list[Any]], stores: Sequence[Store]
-) -> Mapping[str, Any] | None:
+) -> tuple[dict[str, Any] | None, str]:
     latest = folder.checkpoints().latest
     if not resume:
         if folder.has_run:
-            raise TrainingError(f"{folder.path} holds a run already; add --resume to go on, or choose another --out")
-        return None
+            raise TrainingError(f"{folder.path} holds a run already; add --resume, or choose another --out")
+        return None, ""
     if not latest.is_file():
         kept = folder.checkpoints().kept()
         if kept:
             raise CheckpointError(
-                f"{latest} is missing, but {kept[-1].name} is there: copy it to {latest.name} to go on from it, "
+                f"{latest} is missing, but {kept[-1].name} is there: copy it to {latest.name} to resume from it, "
                 f"or choose another --out to start anew"
             )
-        return None
-    state = read_checkpoint(latest)
+        return None, ""
+    state, note = folder.checkpoints().newest_whole()
     _check_same_run(state, recipe, stages)
     began_with = state.get("stores")
     if began_with is not None and began_with != [store.digest for store in stores]:
@@ -205,7 +222,7 @@ def _find_state(
             "the run began with other stores, or with these in another order; "
             "give the same --data in the same order, or start a new run with another --out"
         )
-    return state
+    return state, note
 
 
 def _check_same_run(state: Mapping[str, Any], recipe: Recipe, stages: list[list[Any]]) -> None:
@@ -215,7 +232,7 @@ def _check_same_run(state: Mapping[str, Any], recipe: Recipe, stages: list[list[
     except RecipeError as error:
         raise CheckpointError(
             f"the run was begun with another version of smile-synth, whose recipes this one does not read ({error}); "
-            f"go on with that version, or start a new run with another --out"
+            f"resume with that version, or start a new run with another --out"
         ) from error
     now = recipe.resolved()
     names = [[name for name, _ in lengths] for lengths in (state["stages"], stages)]

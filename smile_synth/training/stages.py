@@ -33,6 +33,13 @@ class Stage:
     num_steps: int
     schedule: Schedule
 
+    @property
+    def rate_text(self) -> str:
+        """The learning rate after the warm-up, and how it follows from the recipe's."""
+        rate, batch = self.optimizer.learning_rate, self.clips_per_batch * self.mask.masks_per_clip
+        scaled = f" x {batch}/{PUBLISHED_BATCH} = {self.schedule.base:.2g}" if self.optimizer.scale_with_batch else ""
+        return f"learning rate {rate:g}{scaled}"
+
     def rate(self, step: int) -> float:
         """Return the learning rate of the stage's update ``step``, counted from 0."""
         if self.optimizer.schedule == "published":

@@ -7,6 +7,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -14,6 +15,7 @@ from typing import Any, TextIO
 import torch
 
 from smile_synth.errors import SmileSynthError, TrainingError
+from smile_synth.files import replace_file
 from smile_synth.loader.augment import Views, augment, sample_views
 from smile_synth.loader.loader import Batch, Loader
 from smile_synth.model.student import StudentShape
@@ -28,6 +30,7 @@ from smile_synth.training.pictures import loss_curve
 from smile_synth.training.preflight import Job, build, check
 from smile_synth.training.stages import Stage, locate
 from smile_synth.training.stop import StopRequest, listening
+from smile_synth.training.summary import RunSummary
 from smile_synth.training.view import TrainingView
 from smile_synth.training.watch import Pace, Watch
 
@@ -35,39 +38,6 @@ from smile_synth.training.watch import Pace, Watch
 Evaluate = Callable[[Mapping[str, torch.Tensor], str], Mapping[str, float]]
 # Makes one, given the student's shape, a folder of its own, and the device.
 PrepareEvaluation = Callable[[StudentShape, Path, torch.device], Evaluate]
-
-
-@dataclass(frozen=True)
-class RunSummary:
-    """What a training did.
-
-    Args:
-        folder: where its files lie.
-        steps, total_steps: updates done, and those of the whole recipe.
-        reason: why it stopped before the end; empty when it is done.
-        last_loss: mean loss of the last line of metrics; None when there is none.
-        seconds: of this start of the run.
-        clips_per_second: clips trained on, over all processes.
-        waiting_share: share of the time spent waiting for data.
-        memory_gib: largest memory of the device, or of the process on CPU.
-        is_first: whether this process is the one that talks.
-    """
-
-    folder: Path
-    steps: int
-    total_steps: int
-    reason: str
-    last_loss: float | None
-    seconds: float
-    clips_per_second: float
-    waiting_share: float
-    memory_gib: float
-    is_first: bool = True
-
-    @property
-    def finished(self) -> bool:
-        """Whether every stage is done."""
-        return self.steps == self.total_steps
 
 
 def pretrain(
@@ -104,9 +74,11 @@ def pretrain(
             keep_freed_memory()
         job = check(recipe, stores, out, resume=resume, world=world)
         learner = build(job)
+        trainer = Trainer(job, learner, stop, view if world.is_first else None, evaluation)
         # The first process makes files that the others' checks must not find.
         world.barrier()
-        return Trainer(job, learner, stop, view if world.is_first else None, evaluation).run()
+        with job.folder.locked() if world.is_first else nullcontext():
+            return trainer.run()
 
 
 @dataclass
@@ -164,11 +136,15 @@ class Trainer:
 
     def run(self) -> RunSummary:
         """Train until every stage is done, or until asked to stop."""
+        folder = self.job.folder
+        if self.world.is_first and folder.fingerprint() != list(self.job.seen):
+            raise TrainingError(f"another process trained in {folder.path} meanwhile; give the same command again")
         self._restore()
         if self.world.is_first:
-            self.job.folder.make()
-            self.job.folder.recipe.write_text(self.job.recipe.to_yaml(with_folder=True), encoding="utf-8")
-            self._evaluate = self._prepare_evaluation()
+            text = self.job.recipe.to_yaml(with_folder=True)
+            if not folder.recipe.is_file() or folder.recipe.read_text(encoding="utf-8") != text:
+                replace_file(folder.recipe, text)
+        self.world.from_first(self._prepare_evaluation)
         first = self.world.is_first
         after, watching = self.progress.step, self.job.params.watch
         log = MetricsLog(self.job.folder.path, after_step=after, tensorboard=watching.tensorboard) if first else None
@@ -177,7 +153,11 @@ class Trainer:
         self.view = view
         with view:
             self.watch = Watch(self.job, self.learner, log, view, self.progress.first_ranks)
+            if self.job.note:
+                view.note(self.job.note)
             view.note(self._opening())
+            for stage in self.job.stages:
+                view.note(f"stage {stage.name}: {stage.rate_text}")
             reason = self._run_stages()
         if log is not None:
             log.close()
@@ -185,7 +165,7 @@ class Trainer:
 
     def _opening(self) -> str:
         job, step = self.job, self.progress.step
-        what = f"going on after update {step} of {job.total_steps}" if step else f"{job.total_steps} updates"
+        what = f"resuming after update {step} of {job.total_steps}" if step else f"{job.total_steps} updates"
         size = self.learner.num_parameters / 1e6
         return (
             f"{what}, {size:.1f} M parameters, {job.num_clips} clips, batch {job.params.batch_size}, "
@@ -263,14 +243,19 @@ class Trainer:
         return loader
 
     def _next(self, loader: Loader, batches: Iterator[Batch], stage: Stage, stage_step: int) -> Batch:
-        """Return the next batch; where it cannot be read, nothing that was learned so far is lost."""
-        before = loader.wait_seconds
+        """Return the next batch; where a rank cannot read its part, nothing that was learned so far is lost."""
+        before, batch, failure = loader.wait_seconds, None, None
         try:
             batch = next(batches)
-        except SmileSynthError:
-            if self.world.size == 1 and self.progress.step > max(self._saved_step, 0):
+        except (SmileSynthError, OSError, MemoryError) as error:
+            failure = error
+        if self.world.any(failure is not None):
+            if self.progress.step > max(self._saved_step, 0):
                 self._save(stage, stage_step)
-            raise
+            if failure is not None:
+                raise failure
+            self.world.await_end()
+        assert batch is not None
         self.pace.waited(loader.wait_seconds - before)
         return batch
 
@@ -308,10 +293,10 @@ class Trainer:
         if step % params.checkpoint.every_steps == 0 or is_milestone or stage_ends:
             self._save(stage, stage_step, milestone=is_milestone)
 
-    def _prepare_evaluation(self) -> Evaluate | None:
-        if self._evaluation is None or not self.job.params.watch.probe_every_epochs:
-            return None
-        return self._evaluation(self.learner.student.shape, self.job.folder.path / "probe", self.world.device)
+    def _prepare_evaluation(self) -> None:
+        if self._evaluation is not None and self.job.params.watch.probe_every_epochs:
+            folder = self.job.folder.path / "probe"
+            self._evaluate = self._evaluation(self.learner.student.shape, folder, self.world.device)
 
     def _wants_probe(self, stage: Stage, stage_step: int) -> bool:
         every = self.job.params.watch.probe_every_epochs
@@ -319,13 +304,16 @@ class Trainer:
 
     def _run_evaluation(self) -> dict[str, float]:
         """Return what the student's features know by now, by name; every rank must call it, the first one works."""
-        began_s, found = time.monotonic(), {}
-        state = self.learner.state()
-        if self._evaluate is not None:
+        began_s = time.monotonic()
+        state = self.learner.weights()
+
+        def evaluate() -> dict[str, float]:
+            assert self._evaluate is not None
             metrics = self._evaluate(state["ema"] or state["model"], f"update {self.progress.step}")
-            found = {f"probe/{name}": value for name, value in metrics.items()}
-            self.view.note(", ".join(f"{name} {100 * value:.1f}%" for name, value in found.items()))
-        self.world.barrier()
+            return {f"probe/{name}": value for name, value in metrics.items()}
+
+        found: dict[str, float] = self.world.from_first(evaluate)
+        self.view.note(", ".join(f"{name} {100 * value:.1f}%" for name, value in found.items()))
         self.pace.paused(time.monotonic() - began_s)
         return found
 

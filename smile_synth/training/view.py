@@ -9,13 +9,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
-from rich.console import Console
-from rich.live import Live
 from rich.table import Table
 
-from smile_synth.progress import format_duration
-
-SECONDS_BETWEEN_LINES = 5.0
+from smile_synth.progress import Display, format_duration
 
 
 class TrainingView:
@@ -29,50 +25,33 @@ class TrainingView:
 
     def __init__(self, total_steps: int, log_file: Path | None, stream: TextIO | None = sys.stderr) -> None:
         self._total = total_steps
-        self._stream = stream
         self._log = log_file.open("a", encoding="utf-8") if log_file else None
-        live = stream is not None and stream.isatty()
-        self._live = Live(console=Console(file=stream), refresh_per_second=4, transient=True) if live else None
-        self._last_line_s = 0.0
+        self._display = Display("pretrain", stream)
         # Features are looked at less often; the table shows the last look.
         self._known: dict[str, Any] = {}
 
     def __enter__(self) -> TrainingView:
-        if self._live is not None:
-            self._live.start()
+        self._display.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._live is not None:
-            self._live.stop()
+        self._display.__exit__(kind, error, trace)
         if self._log is not None:
             self._log.close()
 
     def note(self, text: str) -> None:
         """Show a line of its own."""
         self._to_log(text)
-        if self._live is not None:
-            self._live.console.print(text, highlight=False, markup=False)
-        else:
-            self._to_stream(text)
+        self._display.note(text)
 
     def update(self, row: Mapping[str, Any], seconds_left: float) -> None:
         """Show a row of metrics, and how long the rest will take."""
         line = self._line(row, seconds_left)
         self._to_log(line)
-        if self._live is not None:
-            self._known |= row
-            self._live.update(self._table(self._known, seconds_left))
-        elif time.monotonic() - self._last_line_s >= SECONDS_BETWEEN_LINES:
-            self._last_line_s = time.monotonic()
-            self._to_stream(line)
-
-    def _to_stream(self, line: str) -> None:
-        if self._stream is not None:
-            self._stream.write(f"pretrain: {line}\n")
-            self._stream.flush()
+        self._known |= row
+        self._display.show(line, self._table(self._known, seconds_left))
 
     def _to_log(self, line: str) -> None:
         if self._log is not None:

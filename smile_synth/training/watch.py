@@ -147,7 +147,7 @@ class Watch:
     def _features(self, look: Look) -> dict[str, float]:
         row = {}
         for who, tokens in (("student", look.tokens_BVD), ("target", look.target_BND)):
-            now = spread(tokens)
+            now = spread(self._learner.world.gather(tokens.float()))
             row[f"{who}_std"], row[f"{who}_rank"] = now.std, now.effective_rank
             first = self.first_ranks.setdefault(who, now.effective_rank)
             warning = collapse_warning(who, now, Spread(now.std, first))

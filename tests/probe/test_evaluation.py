@@ -34,7 +34,7 @@ from smile_synth.recipe.probe import ProbeParams
 from smile_synth.recipe.recipe import load_recipe
 from smile_synth.recipe.student import StudentParams
 from smile_synth.scene import Canvas
-from smile_synth.training.checkpoint import write_atomically
+from smile_synth.training.checkpoint import write_checkpoint
 
 STUDENT = StudentParams(width=16, depth=1, heads=2, decoder_width=16, decoder_depth=1, decoder_heads=2)
 GRID = TokenGrid.of(Canvas(32, 32, 4), tubelet_size=2, patch_size=16)
@@ -54,7 +54,7 @@ def write_run(folder: Path, *, seed: int = 0, split: str = "pretrain") -> Path:
     shape, weights = shape_and_weights(seed)
     (folder / "checkpoints").mkdir(parents=True)
     state = {"format": "smile-synth checkpoint", "version": 1, "model": weights, "student": shape.to_dict()}
-    write_atomically(state, folder / "checkpoints" / "latest.pt")
+    write_checkpoint(state, folder / "checkpoints" / "latest.pt")
     recipe = load_recipe("demo", [f"dataset.assets.split={split}", "pretrain.student.patch_size=16"])
     (folder / "recipe.yaml").write_text(recipe.to_yaml(), encoding="utf-8")
     return folder

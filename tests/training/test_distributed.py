@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -89,16 +90,37 @@ def _torchrun(store: Store, out: Path, recipe: Recipe, *more: str) -> str:
     path.write_text(recipe.to_yaml())
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command = ["-m", "smile_synth", "pretrain", str(path), "--data", str(store.path), "--out", str(out)]
-    done = subprocess.run(
-        [*launcher, *command, "--device", "cpu", *more],
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+    done = _run([*launcher, *command, "--device", "cpu", *more])
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "Warning" not in done.stderr
     return done.stdout
+
+
+def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False, env=environment)
+
+
+def _start_ranks(command: list[str], **more: str) -> list[subprocess.Popen[str]]:
+    """Start the same command as the two tasks of a Slurm step."""
+    shared = {
+        "SLURM_STEP_ID": "0",
+        "SLURM_STEP_NUM_TASKS": "2",
+        "SLURM_JOB_ID": str(os.getpid()),
+        "SLURM_STEP_NODELIST": "localhost",
+        "OMP_NUM_THREADS": "1",
+        **more,
+    }
+    return [
+        subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, **shared, "SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank)},
+        )
+        for rank in (0, 1)
+    ]
 
 
 def _losses(out: Path) -> list[float]:
@@ -120,6 +142,9 @@ def test_two_processes_give_the_curve_of_one(store: Store, tmp_path: Path, chang
     said = _torchrun(store, tmp_path / "two", recipe)
     assert said.count("5 of 5 updates") == 1, "one process talks"
     np.testing.assert_allclose(_losses(tmp_path / "two"), _losses(tmp_path / "one"), atol=1e-5)
+    for key in ("student_rank", "target_rank"):
+        ranks = [[row[key] for row in timeless_rows(tmp_path / run) if key in row] for run in ("one", "two")]
+        np.testing.assert_allclose(ranks[1], ranks[0], rtol=1e-3, err_msg="over all ranks, not half of them")
     one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
     for name, value in one.items():
         torch.testing.assert_close(two[name], value, rtol=1e-3, atol=1e-4)
@@ -142,26 +167,7 @@ def test_signal_to_one_task_of_a_slurm_step_stops_all_of_them(store: Store, tmp_
     recipe, out = tmp_path / "long.yaml", tmp_path / "run"
     recipe.write_text(tiny_recipe(max_steps=100_000).to_yaml())
     command = [sys.executable, "-m", "smile_synth", "pretrain", str(recipe), "--data", str(store.path)]
-    tasks = []
-    for rank in (0, 1):
-        variables = {
-            "SLURM_STEP_ID": "0",
-            "SLURM_PROCID": str(rank),
-            "SLURM_LOCALID": str(rank),
-            "SLURM_STEP_NUM_TASKS": "2",
-            "SLURM_JOB_ID": str(os.getpid()),
-            "SLURM_STEP_NODELIST": "localhost",
-            "OMP_NUM_THREADS": "1",
-        }
-        tasks.append(
-            subprocess.Popen(
-                [*command, "--out", str(out), "--device", "cpu"],
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                env={**os.environ, **variables},
-            )
-        )
+    tasks = _start_ranks([*command, "--out", str(out), "--device", "cpu"])
     wait_for_rows(out, 3)
     tasks[1].send_signal(signal.SIGUSR1)
     said = [task.communicate(timeout=120)[0] for task in tasks]
@@ -169,3 +175,71 @@ def test_signal_to_one_task_of_a_slurm_step_stops_all_of_them(store: Store, tmp_
     assert "another process was asked to stop" in said[0]
     assert "resume with:" in said[0]
     assert read_checkpoint(out / "checkpoints" / "latest.pt")["step"] >= 3
+
+
+@pytest.mark.slow
+def test_damaged_clip_of_one_rank_saves_and_ends_all_with_one_message(tmp_path: Path) -> None:
+    store = tiny_store(tmp_path, clips=64)
+    shard = max((store.path / "frames").rglob("*"), key=lambda path: path.stat().st_size if path.is_file() else 0)
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 3] ^= 255
+    shard.write_bytes(data)
+    recipe, out = tmp_path / "recipe.yaml", tmp_path / "run"
+    recipe.write_text(tiny_recipe(max_steps=16).to_yaml())
+    command = [sys.executable, "-m", "smile_synth", "pretrain", str(recipe), "--data", str(store.path)]
+    tasks = _start_ranks([*command, "--out", str(out), "--device", "cpu"])
+    said = [task.communicate(timeout=60)[0] for task in tasks]
+    assert [task.returncode for task in tasks] == [2, 2], said
+    lines = [line for text in said for line in text.splitlines() if not line.startswith("pretrain: ")]
+    assert len(lines) == 1, said
+    assert "array frames, shard" in lines[0]
+    done = timeless_rows(out)[-1]["step"]
+    assert done > 0
+    assert read_checkpoint(out / "checkpoints" / "latest.pt")["step"] == done
+
+
+WORLD = """
+import os, sys, time
+from datetime import timedelta
+from smile_synth.errors import SmileSynthError
+from smile_synth.training import distributed
+distributed.JOIN_TIMEOUT = timedelta(seconds=2)
+{work}
+try:
+    with distributed.join_world("cpu") as world:
+        work(world)
+except SmileSynthError as error:
+    sys.exit(f"smile-synth: {{error}}")
+"""
+
+
+@pytest.mark.slow
+def test_ranks_wait_for_the_first_longer_than_a_collective_may_take() -> None:
+    work = """
+def work(world):
+    found = world.from_first(lambda: time.sleep(4) or {"rank": world.rank})
+    world.barrier()
+    print(found)
+"""
+    tasks = _start_ranks([sys.executable, "-c", WORLD.format(work=work)])
+    said = [task.communicate(timeout=60)[0] for task in tasks]
+    assert said == ["{'rank': 0}\n"] * 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("failing", [0, 1])
+@pytest.mark.parametrize("others", ["world.barrier()", "world.from_first(lambda: time.sleep(60))", "time.sleep(60)"])
+def test_error_of_one_rank_ends_all_at_once_with_its_message(failing: int, others: str) -> None:
+    work = f"""
+def work(world):
+    if world.rank == {failing}:
+        time.sleep(0.5)
+        raise SmileSynthError(f"rank {{world.rank}} has had enough")
+    {others}
+"""
+    began = time.monotonic()
+    tasks = _start_ranks([sys.executable, "-c", WORLD.format(work=work)])
+    said = [task.communicate(timeout=60)[0] for task in tasks]
+    assert "".join(said) == f"smile-synth: rank {failing} has had enough\n"
+    assert all(task.returncode for task in tasks)
+    assert time.monotonic() - began < 45

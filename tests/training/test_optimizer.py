@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from smile_synth.errors import CheckpointError
-from smile_synth.training.optimizer import build_adamw, decays, load_optimizer_state, optimizer_state
+from smile_synth.training.optimizer import build_adamw, decays
 
 
 def adamw(model: nn.Module) -> torch.optim.AdamW:
@@ -27,20 +26,3 @@ def test_update_equals_adamw_written_out() -> None:
     optimizer.step()
     # First update: both moments are unbiased to g and g squared, so the step is the sign of g.
     assert model.weight.item() == pytest.approx(start * (1 - 0.1 * 0.05) - 0.1, abs=1e-6)
-
-
-def test_moments_come_back_by_name() -> None:
-    model = nn.Linear(3, 2)
-    optimizer = adamw(model)
-    model(torch.ones(1, 3)).sum().backward()
-    optimizer.step()
-    state = optimizer_state(model, optimizer)
-    other = adamw(model)
-    load_optimizer_state(model, other, state)
-    assert torch.equal(other.state[model.weight]["exp_avg"], optimizer.state[model.weight]["exp_avg"])
-    assert other.state[model.bias]["step"] == 1
-
-
-def test_moments_of_another_model_are_refused() -> None:
-    with pytest.raises(CheckpointError, match="lacks 2 parameters, such as 'bias'"):
-        load_optimizer_state(nn.Linear(3, 2), adamw(nn.Linear(3, 2)), {})

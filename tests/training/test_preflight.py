@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_training import run_tiny, tiny_recipe, tiny_store
+from tiny_training import run_tiny, timeless_rows, tiny_recipe, tiny_store
 
 from smile_synth.errors import CheckpointError, ModelError, RecipeError, SmileSynthError, StoreError, TrainingError
 from smile_synth.recipe.recipe import parse_recipe
 from smile_synth.store import Store
 from smile_synth.training.distributed import RankInfo, World
+from smile_synth.training.estimate import estimate
 from smile_synth.training.preflight import check, check_disk
+from smile_synth.training.run_folder import RunFolder
 from smile_synth.training.trainer import pretrain
 
 DiskUsage = namedtuple("DiskUsage", "total used free")
@@ -111,7 +113,7 @@ def test_batch_that_processes_cannot_share_is_refused(store: Store, tmp_path: Pa
 
 
 def test_run_is_never_overwritten(store: Store, run_folder: Path) -> None:
-    with pytest.raises(TrainingError, match="holds a run already; add --resume to go on, or choose another --out"):
+    with pytest.raises(TrainingError, match="holds a run already; add --resume, or choose another --out"):
         run_tiny(store, run_folder, tiny_recipe(max_steps=3))
 
 
@@ -187,3 +189,46 @@ def test_full_disk_is_seen_before_the_start(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(shutil, "disk_usage", lambda _: DiskUsage(10, 10, 1 << 20))
     with pytest.raises(TrainingError, match=r"has 0\.0 GiB left, the checkpoints need .* GiB; free some space"):
         check_disk(tmp_path / "not" / "there", 100_000_000, ema=False)
+
+
+def test_second_writer_of_a_run_is_refused_by_name(store: Store, tmp_path: Path) -> None:
+    with RunFolder(tmp_path / "run").locked():
+        with pytest.raises(
+            TrainingError, match=rf"in use by process {os.getpid()} on .* since 20\d\d-.*; wait"
+        ) as caught:
+            run_tiny(store, tmp_path / "run", tiny_recipe(max_steps=3))
+        assert "\n" not in str(caught.value)
+        assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
+    assert run_tiny(store, tmp_path / "run", tiny_recipe(max_steps=3)).finished
+
+
+def test_resume_from_a_damaged_latest_says_where_from(store: Store, tmp_path: Path) -> None:
+    recipe = tiny_recipe(checkpoint={"milestone_every_steps": 2})
+    run_tiny(store, tmp_path / "whole", recipe)
+    shutil.copytree(tmp_path / "whole", tmp_path / "run")
+    checkpoints = tmp_path / "run" / "checkpoints"
+    (checkpoints / "stage-train.pt").unlink()
+    (checkpoints / "step-00000006.pt").unlink(missing_ok=True)
+    (checkpoints / "latest.pt").write_bytes(b"torn")
+    run_tiny(store, tmp_path / "run", recipe, resume=True)
+    assert "resuming from step-00000004.pt, update 4" in (tmp_path / "run" / "log.txt").read_text()
+    assert timeless_rows(tmp_path / "run") == timeless_rows(tmp_path / "whole")
+
+
+def test_resume_leaves_an_unchanged_recipe_alone(store: Store, run_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(run_folder, tmp_path / "run")
+    recipe = tmp_path / "run" / "recipe.yaml"
+    before = recipe.stat()
+    run_tiny(store, tmp_path / "run", tiny_recipe(max_steps=3), resume=True)
+    assert (recipe.stat().st_ino, recipe.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    os.link(recipe, tmp_path / "old.yaml")
+    run_tiny(store, tmp_path / "run", tiny_recipe(max_steps=3, watch={"every_steps": 2}), resume=True)
+    assert (tmp_path / "old.yaml").read_text() != recipe.read_text(), "replaced, not written in place"
+
+
+def test_learning_rate_says_how_it_follows_from_the_recipe(store: Store, tmp_path: Path) -> None:
+    recipe = tiny_recipe(max_steps=3, optimizer={"learning_rate": 1e-3, "scale_with_batch": True})
+    run_tiny(store, tmp_path / "run", recipe)
+    assert "learning rate 0.001 x 4/256 = 1.6e-05" in (tmp_path / "run" / "log.txt").read_text()
+    rows = dict(estimate(recipe, [store], tmp_path / "dry", resume=False, device="cpu"))
+    assert "learning rate 0.001 x 4/256 = 1.6e-05" in rows["stage train"]
