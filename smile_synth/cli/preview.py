@@ -36,6 +36,7 @@ def preview(
     columns: int = typer.Option(8, "--columns", min=1, max=64, help="Frames of a clip in a picture."),
     boxes: bool = typer.Option(False, "--boxes", help="Draw the box of every object."),
     paths: bool = typer.Option(False, "--paths", help="Draw the trajectory of every object up to the frame."),
+    motion: bool = typer.Option(False, "--motion", help="Show the exact motion to the next frame, as colours."),
     fps: float = typer.Option(12.5, "--fps", min=0.5, max=100, help="Frames a second of an animation."),
     seed: int | None = typer.Option(None, "--seed", min=0, help="Seed, instead of the recipe's."),
     overrides: list[str] = typer.Option(
@@ -52,6 +53,7 @@ def preview(
     smile-synth preview demo -o demo.png
     smile-synth preview demo --clip 17 --debug
     smile-synth preview data/demo.zarr --clips 9 --boxes --paths -o demo.webp
+    smile-synth preview demo --clips 2 --motion -o motion.png
     smile-synth preview shapes --set level=textured -o shapes.gif
     """
     from smile_synth.media.preview import (
@@ -65,8 +67,9 @@ def preview(
 
     check_suffix(out)
     count = clips or (4 if clip is None else 1)
-    shown = _load(source, clip or 0, count, seed, overrides)
+    shown = _load(source, clip or 0, count, seed, overrides, with_motion=motion)
     marks: dict[str, Any] = {"boxes_BKT4": shown.boxes_BKT4, "show_boxes": boxes, "show_paths": paths}
+    marks["motion_BTHW2"] = shown.motion_BTHW2
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix.lower() in STILL_SUFFIXES:
         save_picture(contact_sheet(shown.frames_BTHWC, captions=shown.captions, columns=columns, **marks), out)
@@ -87,13 +90,14 @@ class _Shown:
     captions: list[str]
     next_command: str
     notes: tuple[str, ...] = ()
+    motion_BTHW2: npt.NDArray[np.float32] | None = None
 
 
-def _load(source: str, first: int, count: int, seed: int | None, overrides: list[str]) -> _Shown:
+def _load(source: str, first: int, count: int, seed: int | None, overrides: list[str], *, with_motion: bool) -> _Shown:
     if Path(source).is_dir():
         if overrides or seed is not None:
             raise StoreError(f"{source} is a store, already rendered; --set and --seed go with a recipe or generator")
-        return _from_store(Path(source), first, count)
+        return _from_store(Path(source), first, count, with_motion=with_motion)
     from smile_synth.generator.registry import registered_names
     from smile_synth.recipe.layers import apply_override
     from smile_synth.recipe.recipe import bundled_recipes, load_recipe, parse_recipe
@@ -116,28 +120,34 @@ def _load(source: str, first: int, count: int, seed: int | None, overrides: list
         next_command = f"smile-synth generators show {source}"
     from smile_synth.generator.dataset import Dataset
 
-    return _from_dataset(Dataset.of(recipe), first, count, next_command)
+    return _from_dataset(Dataset.of(recipe), first, count, next_command, with_motion=with_motion)
 
 
-def _from_dataset(dataset: Dataset, first: int, count: int, next_command: str) -> _Shown:
+def _from_dataset(dataset: Dataset, first: int, count: int, next_command: str, *, with_motion: bool) -> _Shown:
     import numpy as np
 
     from smile_synth.render import render
 
     clips = _range_of_clips(first, count, len(dataset))
-    frames, captions = [], []
+    cell_px = dataset.params.motion_cell_px if with_motion else None
+    if with_motion and cell_px is None:
+        raise RecipeError("the recipe keeps no motion; choose cells with --set dataset.store.motion.cell_px=8")
+    frames, motion, captions = [], [], []
     boxes = np.full((len(clips), dataset.max_objects, dataset.canvas.num_frames, 4), np.nan, np.float32)
     for row, clip in enumerate(clips):
         scene = dataset.sample(clip)
-        rendered = render(scene)
+        rendered = render(scene, motion_cell_px=cell_px)
         frames.append(rendered.frames_THWC)
+        if rendered.motion_THW2 is not None:
+            motion.append(rendered.motion_THW2)
         boxes[row, : len(scene.layers)] = rendered.boxes_KT4
         family = scene.generator or dataset.params.generator
         captions.append(_caption(clip, family, len(scene.layers), scene.labels, dataset.label_specs))
-    return _Shown(np.stack(frames), boxes, captions, next_command, dataset.assets.summaries)
+    shown_motion = np.stack(motion) if motion else None
+    return _Shown(np.stack(frames), boxes, captions, next_command, dataset.assets.summaries, shown_motion)
 
 
-def _from_store(path: Path, first: int, count: int) -> _Shown:
+def _from_store(path: Path, first: int, count: int, *, with_motion: bool) -> _Shown:
     import numpy as np
 
     from smile_synth.store import Store
@@ -157,7 +167,15 @@ def _from_store(path: Path, first: int, count: int) -> _Shown:
         )
         for row, clip in enumerate(clips)
     ]
-    return _Shown(store.read_frames(clips), boxes_BKT4, captions, f"smile-synth report {path} -o report.html")
+    if with_motion and store.motion_cell_px is None:
+        raise StoreError(f"{path} holds no motion; render it anew, or preview its recipe with --motion")
+    return _Shown(
+        store.read_frames(clips),
+        boxes_BKT4,
+        captions,
+        f"smile-synth report {path} -o report.html",
+        motion_BTHW2=store.read_motion(clips) if with_motion else None,
+    )
 
 
 def _range_of_clips(first: int, count: int, num_clips: int) -> list[int]:

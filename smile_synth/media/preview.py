@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from smile_synth.errors import SmileSynthError
 from smile_synth.files import replace_file
+from smile_synth.media.motion import WHEEL_PX, Motion, motion_colours, motion_legend, motion_limit
 
 Frames = npt.NDArray[np.uint8]
 Boxes = npt.NDArray[np.float32]
@@ -23,6 +25,8 @@ MOVING_SUFFIXES = (".gif", ".webp", ".mp4")
 MOST_PIXELS_A_SIDE = {".jpg": 65_535, ".jpeg": 65_535, ".gif": 65_535, ".webp": 16_383, ".mp4": 16_384}
 GAP_PX = 2
 CAPTION_PX = 12
+# What the words beside the colour wheel need.
+LEGEND_WIDTH_PX = 400
 PAPER = (255, 255, 255)
 INK = (70, 70, 70)
 OBJECT_COLOURS = (
@@ -50,6 +54,7 @@ def contact_sheet(
     tile_px: int = 128,
     show_boxes: bool = False,
     show_paths: bool = False,
+    motion_BTHW2: Motion | None = None,
 ) -> Image.Image:
     """Return one picture of several clips: a row per clip, a column per frame.
 
@@ -61,6 +66,7 @@ def contact_sheet(
         tile_px: longest side of a frame in the picture; see ``fit``.
         show_boxes: draw every object's box.
         show_paths: draw the trajectory of every object's box centre up to the frame shown.
+        motion_BTHW2: float32 (B, T, H / cell, W / cell, 2), shown below the frames, with its legend; None for none.
 
     Returns:
         An RGB picture.
@@ -74,9 +80,11 @@ def contact_sheet(
     height, width, scale = fit(frames_BTHWC.shape[2], frames_BTHWC.shape[3], tile_px)
     shown = np.unique(np.linspace(0, num_frames - 1, min(columns, num_frames)).round().astype(int))
     caption_px = CAPTION_PX if texts else 0
-    sheet = _sheet(num_clips, len(shown), height + caption_px, width)
+    motion = None if motion_BTHW2 is None else _Motion.of(motion_BTHW2, frames_BTHWC)
+    row_px = caption_px + height + (0 if motion is None else height + 1)
+    sheet = _sheet(num_clips, len(shown), row_px, width)
     for row in range(num_clips):
-        top = GAP_PX + row * (height + caption_px + GAP_PX)
+        top = GAP_PX + row * (row_px + GAP_PX)
         if texts:
             _write(sheet, (GAP_PX, top), texts[row])
         boxes = None if boxes_BKT4 is None else boxes_BKT4[row]
@@ -84,8 +92,11 @@ def contact_sheet(
             tile = _tile(frames_BTHWC[row, t], (width, height))
             if boxes is not None:
                 _mark(tile, boxes, int(t), scale, show_boxes=show_boxes, show_paths=show_paths)
-            sheet.paste(tile, (GAP_PX + column * (width + GAP_PX), top + caption_px))
-    return sheet
+            left = GAP_PX + column * (width + GAP_PX)
+            sheet.paste(tile, (left, top + caption_px))
+            if motion is not None:
+                sheet.paste(motion.tile(row, int(t), (width, height)), (left, top + caption_px + height + 1))
+    return sheet if motion is None else motion.with_legend(sheet)
 
 
 def animation(
@@ -95,6 +106,7 @@ def animation(
     tile_px: int = 128,
     show_boxes: bool = False,
     show_paths: bool = False,
+    motion_BTHW2: Motion | None = None,
 ) -> Frames:
     """Return one clip that shows several clips side by side.
 
@@ -103,6 +115,7 @@ def animation(
         boxes_BKT4: as for ``contact_sheet``.
         tile_px: longest side that small frames are enlarged to; larger ones stay.
         show_boxes, show_paths: as for ``contact_sheet``.
+        motion_BTHW2: the same, shown beside each clip.
 
     Returns:
         uint8 (T, rows, columns, 3), rows and columns even, as video codecs want them.
@@ -114,18 +127,51 @@ def animation(
     num_clips, num_frames, height, width, _ = frames_BTHWC.shape
     height, width, scale = fit(height, width, max(tile_px, height, width))
     columns = math.ceil(math.sqrt(num_clips))
+    motion = None if motion_BTHW2 is None else _Motion.of(motion_BTHW2, frames_BTHWC)
+    tile_width = width if motion is None else 2 * width + 1
     pages = []
     for t in range(num_frames):
-        page = _sheet(math.ceil(num_clips / columns), columns, height, width)
+        page = _sheet(math.ceil(num_clips / columns), columns, height, tile_width)
         for clip in range(num_clips):
             tile = _tile(frames_BTHWC[clip, t], (width, height))
             if boxes_BKT4 is not None:
                 _mark(tile, boxes_BKT4[clip], t, scale, show_boxes=show_boxes, show_paths=show_paths)
             row, column = divmod(clip, columns)
-            page.paste(tile, (GAP_PX + column * (width + GAP_PX), GAP_PX + row * (height + GAP_PX)))
-        pages.append(np.asarray(page))
+            left, top = GAP_PX + column * (tile_width + GAP_PX), GAP_PX + row * (height + GAP_PX)
+            page.paste(tile, (left, top))
+            if motion is not None:
+                page.paste(motion.tile(clip, t, (width, height)), (left + width + 1, top))
+        pages.append(np.asarray(page if motion is None else motion.with_legend(page)))
     stacked = np.stack(pages)
     return np.pad(stacked, ((0, 0), (0, stacked.shape[1] % 2), (0, stacked.shape[2] % 2), (0, 0)), mode="edge")
+
+
+@dataclass(frozen=True, eq=False)
+class _Motion:
+    """Motion of clips, and the length that its colours go up to."""
+
+    motion_BTHW2: Motion
+    limit_px: float
+
+    @classmethod
+    def of(cls, motion_BTHW2: Motion, frames_BTHWC: Frames) -> _Motion:
+        shape = motion_BTHW2.shape
+        if len(shape) != 5 or shape[:2] != frames_BTHWC.shape[:2] or shape[4] != 2:
+            expected = (*frames_BTHWC.shape[:2], "H / cell", "W / cell", 2)
+            raise PreviewError(f"motion must be {expected} like the clips, got {shape}")
+        return cls(motion_BTHW2, motion_limit(motion_BTHW2))
+
+    def tile(self, clip: int, t: int, size: tuple[int, int]) -> Image.Image:
+        """Return one frame's motion in the size of a frame, its cells sharp."""
+        colours = Image.fromarray(motion_colours(self.motion_BTHW2[clip, t], self.limit_px))
+        return colours.resize(size, Image.Resampling.NEAREST)
+
+    def with_legend(self, sheet: Image.Image) -> Image.Image:
+        """Return a sheet with the wheel below it."""
+        whole = Image.new("RGB", (max(sheet.width, LEGEND_WIDTH_PX), sheet.height + WHEEL_PX + 2 * GAP_PX), PAPER)
+        whole.paste(sheet, (0, 0))
+        whole.paste(motion_legend(self.limit_px, whole.width - 2 * GAP_PX), (GAP_PX, sheet.height + GAP_PX))
+        return whole
 
 
 def fit(height: int, width: int, side_px: int) -> tuple[int, int, float]:

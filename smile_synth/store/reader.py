@@ -217,6 +217,25 @@ class Store:
             reader.read_into(clip, frames_BTHWC[place])
         return frames_BTHWC
 
+    def read_motion(self, clips: Sequence[int] | npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.float32]:
+        """Return the motion of some clips.
+
+        Args:
+            clips: clip numbers, in any order.
+
+        Returns:
+            float32 (B, T, H / cell, W / cell, 2), (dx, dy) in pixels to the next frame, NaN where undefined.
+
+        Raises:
+            StoreError: the store holds no motion.
+            DamagedStoreError: a chunk is damaged; names array, shard and clip.
+        """
+        reader = self.reader("motion")
+        motion_BTHW2 = np.empty((len(clips), *reader.spec.item_shape), reader.spec.dtype)
+        for place, clip in enumerate(clips):
+            reader.read_into(int(clip), motion_BTHW2[place])
+        return motion_BTHW2.astype(np.float32)
+
     def column(self, name: str) -> npt.NDArray[Any]:
         """Return a whole small array, read once and kept.
 

@@ -51,6 +51,26 @@ def test_a_recipe_shows_its_first_clips_and_what_to_do_next(run: Run) -> None:
     assert PilImage.open("x.png").width == 2 + 4 * (3 * 40 + 2)
 
 
+def test_motion_of_a_recipe_is_that_of_its_store(run: Run, tmp_path: Path) -> None:
+    result = run("mine.yaml", "--motion", "-o", "recipe.png")
+    assert result.exit_code == 0, result.output
+    recipe = load_recipe(tmp_path / "mine.yaml")
+    render_store(Dataset.of(recipe), tmp_path / "mine.zarr", recipe=recipe.resolved())
+    assert run("mine.zarr", "--motion", "-o", "store.png").exit_code == 0
+    assert np.array_equal(np.asarray(PilImage.open("recipe.png")), np.asarray(PilImage.open("store.png")))
+    run("mine.yaml", "-o", "without.png")
+    assert PilImage.open("recipe.png").height > 1.8 * PilImage.open("without.png").height
+
+
+def test_motion_that_is_not_kept_cannot_be_shown(run: Run, tmp_path: Path) -> None:
+    result = run("mine.yaml", "--motion", "--set", "dataset.store.motion=null")
+    assert result.exit_code != 0
+    recipe = load_recipe(tmp_path / "mine.yaml", ["dataset.store.motion=null"])
+    render_store(Dataset.of(recipe), tmp_path / "still.zarr", recipe=recipe.resolved())
+    result = run("still.zarr", "--motion")
+    assert "still.zarr holds no motion" in result.output
+
+
 def test_one_clip_alone_is_the_same_clip_as_among_others(run: Run) -> None:
     run("mine.yaml", "--clips", "5", "-o", "all.png")
     result = run("mine.yaml", "--clip", "3", "-o", "one.png")

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from smile_synth.media.motion import UNDEFINED, WHEEL_PX, motion_colours, motion_limit
 from smile_synth.media.preview import (
     CAPTION_PX,
     GAP_PX,
+    LEGEND_WIDTH_PX,
     OBJECT_COLOURS,
     PreviewError,
     animation,
@@ -43,6 +45,55 @@ def tile_at(sheet: Image.Image, row: int, column: int, height: int = 20, width: 
     top = GAP_PX + row * (height + CAPTION_PX + GAP_PX) + CAPTION_PX
     left = GAP_PX + column * (width + GAP_PX)
     return np.asarray(sheet)[top : top + height, left : left + width]
+
+
+def moving_cells() -> np.ndarray:
+    """Motion of two clips in cells of 10 px: right by 2 px in one cell of the first clip, undefined in another."""
+    motion = np.zeros((2, 16, 2, 3, 2), np.float32)
+    motion[0, :, 0, 1] = (2, 0)
+    motion[0, :, 1, 2] = np.nan
+    return motion
+
+
+def test_sheet_shows_motion_below_every_frame_with_its_wheel() -> None:
+    sheet = contact_sheet(grey_clips(), columns=4, tile_px=30, captions=[], motion_BTHW2=moving_cells())
+    picture = np.asarray(sheet)
+    assert sheet.size == (LEGEND_WIDTH_PX, GAP_PX + 2 * (41 + GAP_PX) + WHEEL_PX + 2 * GAP_PX)
+    tile = picture[GAP_PX + 21 : GAP_PX + 41, GAP_PX : GAP_PX + 30]
+    assert (tile[:10, 10:20] == (255, 0, 0)).all()
+    assert (tile[:10, :10] == 0).all()
+    assert (tile[10:, 20:] == UNDEFINED).all()
+    wheel = picture[-WHEEL_PX - GAP_PX : -GAP_PX, GAP_PX : GAP_PX + WHEEL_PX]
+    assert wheel[WHEEL_PX // 2, -2, 0] > 240
+    assert wheel[WHEEL_PX // 2, -2, 1:].max() < 20
+    assert (wheel[0, 0] == 255).all()
+
+
+def test_animation_shows_motion_beside_every_clip() -> None:
+    pages = animation(grey_clips(), tile_px=30, motion_BTHW2=moving_cells())
+    assert pages.shape[0] == 16
+    assert (pages[0, GAP_PX : GAP_PX + 10, GAP_PX + 41 : GAP_PX + 51] == (255, 0, 0)).all()
+
+
+def test_opposite_motions_have_opposite_colours_and_faster_is_brighter() -> None:
+    motion = np.array([[1, 0], [-1, 0], [0.25, 0], [0, 1], [5, 0], [np.nan, 0]], np.float32)
+    right, left, slow, down, fast, unknown = motion_colours(motion, 1.0).astype(int)
+    assert (right + left).tolist() == [255, 255, 255]
+    assert slow[0] == 128
+    assert down.tolist() == [128, 255, 0]
+    assert fast.tolist() == right.tolist()
+    assert unknown.tolist() == list(UNDEFINED)
+
+
+@pytest.mark.parametrize(("length_px", "limit_px"), [(0.0, 1.0), (0.32, 0.35), (2.0, 2.0), (7.3, 7.5), (41.0, 45.0)])
+def test_full_colour_is_a_round_length(length_px: float, limit_px: float) -> None:
+    motion = np.full((3, 2), [length_px, 0], np.float32)
+    assert motion_limit(motion) == pytest.approx(limit_px)
+
+
+def test_motion_of_other_clips_is_refused() -> None:
+    with pytest.raises(PreviewError, match="motion must be"):
+        contact_sheet(grey_clips(), motion_BTHW2=moving_cells()[:1])
 
 
 def test_sheet_shows_first_and_last_frame_of_every_clip() -> None:

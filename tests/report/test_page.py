@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import re
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from PIL import Image
 from report_samples import tiny_store
+from tiny import TinyDataset
 
 from smile_synth.errors import ReportError
+from smile_synth.recipe.dataset import MotionParams
 from smile_synth.recipe.pretrain import MaskParams, PretrainParams
 from smile_synth.report.measure.content import Report
 from smile_synth.report.measure.feature_statistics import build_model, parse_model
@@ -23,6 +28,7 @@ from smile_synth.report.page.page import MAX_NBYTES
 from smile_synth.report.page.pictures import film
 from smile_synth.report.page.plots import histogram_plot
 from smile_synth.report.page.sentences import number
+from smile_synth.store import render_store
 
 VOID = {"meta", "img", "input", "br", "link", "hr"}
 
@@ -108,6 +114,20 @@ def test_page_takes_its_colours_from_its_theme(written):
     plots = page[page.index('class="plates"') :]
     assert "currentColor" in plots
     assert "fill: #000" not in plots
+
+
+def test_page_shows_motion_where_the_store_has_it(tmp_path):
+    for motion, is_shown in ((MotionParams(), True), (None, False)):
+        dataset = TinyDataset(clips=8, size=32, frames=4, motion=motion)
+        store = render_store(dataset, tmp_path / str(is_shown), recipe=dataset.recipe())
+        files = report_files(tmp_path / f"out-{is_shown}")
+        write_report(store, survey(store, SurveyParams()).report, files, None)
+        found = re.search(r'<img class="motion" src="data:image/webp;base64,([^"]+)"', files.page.read_text())
+        assert (found is not None) == is_shown
+        if found is not None:
+            sheet = Image.open(io.BytesIO(base64.b64decode(found[1])))
+            # 3 clips of 4 frames enlarged 4 times, each above its motion; the wheel below needs its width.
+            assert sheet.size == (4 * (128 + 2) + 2, 3 * (12 + 128 + 1 + 128 + 2) + 2 + 48 + 4)
 
 
 def test_json_beside_the_page_is_the_report(written):

@@ -7,18 +7,20 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from smile_synth.media.preview import contact_sheet
 from smile_synth.report.measure.content import Report
 from smile_synth.report.measure.mask_statistics import seen_frames
 from smile_synth.report.measure.training_plan import TrainingPlan
 from smile_synth.report.page.files import ReportFiles, write_text
 from smile_synth.report.page.page import MAX_NBYTES, PagePictures, Still, build_page
-from smile_synth.report.page.pictures import Film, film, still
+from smile_synth.report.page.pictures import Film, address, film, still
 from smile_synth.report.page.sentences import with_unit
 from smile_synth.store import Store
 
 BoxReader = Callable[[int], npt.NDArray[np.float32]]
 
 STILL_SIDE_PX = 160
+MOTION_CLIPS, MOTION_COLUMNS, MOTION_SIDE_PX = 3, 8, 128
 # A page of long or large clips is drawn again with smaller pictures until it is small enough.
 FILM_SIDES_PX = (192, 128, 96, 64)
 
@@ -66,8 +68,23 @@ def take_pictures(store: Store, report: Report, plan: TrainingPlan | None, *, fi
             (extreme, [take(e.clip, f"clip {e.clip}: {with_unit(e.value, extreme.unit)}") for e in extreme.examples])
             for extreme in report.extremes
         ],
+        motion="" if store.motion_cell_px is None else _motion(store, report.animated[:MOTION_CLIPS], film_side_px),
         masks=[] if plan is None else _mask_films(store, plan, report, boxes, film_side_px),
     )
+
+
+def _motion(store: Store, clips: list[int], side_px: int) -> str:
+    """Return a few clips with their motion as the address of one picture; empty where there is no clip."""
+    if not clips:
+        return ""
+    sheet = contact_sheet(
+        store.read_frames(clips),
+        captions=[f"clip {clip}" for clip in clips],
+        columns=MOTION_COLUMNS,
+        tile_px=min(MOTION_SIDE_PX, side_px),
+        motion_BTHW2=store.read_motion(clips),
+    )
+    return address(sheet)
 
 
 def _mask_films(store: Store, plan: TrainingPlan, report: Report, boxes: BoxReader, side_px: int) -> list[Film]:

@@ -44,12 +44,14 @@ class PagePictures:
         animated: a few clips.
         extremes: what they show, and clips.
         masks: a clip whole, and as the student sees it in each stage of training.
+        motion: ``data:`` address of a few clips with their motion; empty for a store without motion.
     """
 
     contact_sheet: list[Still]
     animated: list[Film]
     extremes: list[tuple[Extreme, list[Film]]]
     masks: list[Film]
+    motion: str = ""
 
 
 @dataclass(frozen=True)

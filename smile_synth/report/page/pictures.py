@@ -52,7 +52,7 @@ def still(frame_HWC: Frames, *, max_side_px: int) -> str:
         frame_HWC: uint8.
         max_side_px: longest side of the picture; see ``fit``.
     """
-    return _address(_resized(Image.fromarray(frame_HWC), max_side_px))
+    return address(_resized(Image.fromarray(frame_HWC), max_side_px))
 
 
 def film(clip: int, frames_THWC: Frames, boxes_KT4: npt.NDArray[np.float32], *, caption: str, max_side_px: int) -> Film:
@@ -75,7 +75,7 @@ def film(clip: int, frames_THWC: Frames, boxes_KT4: npt.NDArray[np.float32], *, 
     return Film(
         clip=clip,
         caption=caption,
-        source=_address(strip),
+        source=address(strip),
         width=width,
         height=height,
         frames=len(shown),
@@ -90,7 +90,8 @@ def _resized(picture: Image.Image, max_side_px: int) -> Image.Image:
     return resized(picture, (width, height))
 
 
-def _address(picture: Image.Image) -> str:
+def address(picture: Image.Image) -> str:
+    """Return a picture as the ``data:`` address of a WebP."""
     stream = io.BytesIO()
     picture.save(stream, "WEBP", quality=QUALITY, method=4)
     return "data:image/webp;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
