@@ -60,6 +60,7 @@ def facts_of(store: Store) -> dict[str, Any]:
         if store.motion_cell_px is None
         else f"exact, mean of cells of {store.motion_cell_px} px, {sizes.motion_nbytes / sizes.frames_nbytes:.1%} of "
         "the frames' size",
+        "truth": ", ".join(store.truth) + f", {format_size(sizes.truth_nbytes)}" if store.truth else "none",
         "recipe": f"{store.recipe.get('name') or 'without a name'}, digest {recipe_digest(store.recipe)[:16]}",
         "seed": store.seed,
         "generators": list(store.generators),

@@ -28,6 +28,9 @@ def render(
     workers: Annotated[int | None, typer.Option(min=0, help="Processes; by default one a core.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed, instead of the recipe's.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="key.sub=value over the recipe; repeatable.")] = None,
+    truth: Annotated[
+        str | None, typer.Option(help="Keep dense truth, too: flow,visibility,tracks or some of them.")
+    ] = None,
     shards: Annotated[str | None, typer.Option(help="Render only this part, such as 3/16; then --finish.")] = None,
     finish: Annotated[bool, typer.Option("--finish", help="Check that all parts are there, and seal.")] = False,
     engine: Annotated[str, typer.Option(help="processes, or ray: on the Ray cluster that is running.")] = "processes",
@@ -40,6 +43,7 @@ def render(
     Examples:
       smile-synth render demo --out clips.zarr
       smile-synth render mine.yaml --out clips.zarr --workers 8 --set dataset.clips=100000
+      smile-synth render mine.yaml --out clips.zarr --truth flow,visibility,tracks
       smile-synth render mine.yaml --out clips.zarr --shards 3/16    (one of 16 hosts or Slurm array jobs)
       smile-synth render --finish --out clips.zarr                   (once all 16 are done)
       smile-synth render mine.yaml --out /shared/clips.zarr --engine ray
@@ -47,7 +51,7 @@ def render(
     if out is None:
         raise typer.BadParameter("say where the store goes: --out STORE")
     if finish:
-        if shards or set_ or seed is not None or workers is not None:
+        if shards or set_ or truth or seed is not None or workers is not None:
             raise typer.BadParameter("--finish takes --out alone: the store knows the rest")
         _finish(recipe, out)
         return
@@ -59,6 +63,8 @@ def render(
     from smile_synth.recipe.recipe import load_recipe
 
     overrides = [*(set_ or []), *([f"seed={seed}"] if seed is not None else [])]
+    if truth is not None:
+        overrides.append(f"dataset.store.truth=[{truth}]")
     loaded = load_recipe(recipe, overrides)
     dataset = Dataset.of(loaded)
     chosen = _engine(engine, workers if workers is not None else num_cores())

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from smile_synth.params import StrictParams
 from smile_synth.recipe.assets import AssetsParams
@@ -24,6 +24,7 @@ class CanvasParams(StrictParams):
         return Canvas(self.height, self.width, self.frames)
 
 
+TruthKind = Literal["flow", "visibility", "tracks"]
 # Where the recipe names no size of cells: that of half a usual patch, or what comes nearest to it.
 USUAL_CELL_PX = 8
 DEFAULT_CELLS_PX = range(4, 17)
@@ -49,6 +50,18 @@ class StoreParams(StrictParams):
     motion: MotionParams | None = Field(
         MotionParams(), description="exact motion of what is visible, in cells; null keeps none"
     )
+    truth: tuple[TruthKind, ...] = Field(
+        (),
+        description="dense truth to keep as further arrays: flow (forward and backward), visibility (the layer that "
+        "every pixel shows), tracks (of a grid of points)",
+    )
+
+    @field_validator("truth")
+    @classmethod
+    def _check_truth(cls, kinds: tuple[TruthKind, ...]) -> tuple[TruthKind, ...]:
+        if len(set(kinds)) < len(kinds):
+            raise ValueError(f"each kind of truth may be named once, got {', '.join(kinds)}")
+        return kinds
 
 
 class DatasetParams(StrictParams):

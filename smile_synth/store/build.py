@@ -13,8 +13,9 @@ from smile_synth.errors import GeneratorError, SceneError, StoreError, repair
 from smile_synth.generator.dataset import Dataset
 from smile_synth.store.clip_values import DrawnClip, Values, empty_values, fill_clip
 from smile_synth.store.compression import clip_compressor
-from smile_synth.store.layout import ArraySpec, Layout, shard_file
+from smile_synth.store.layout import Layout, shard_file
 from smile_synth.store.shard import ShardWriter
+from smile_synth.store.spec import ArraySpec
 from smile_synth.store.workspace import Workspace
 
 

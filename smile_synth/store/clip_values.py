@@ -11,7 +11,9 @@ import numpy.typing as npt
 from smile_synth.errors import GeneratorError
 from smile_synth.render import render_into
 from smile_synth.scene import Scene
-from smile_synth.store.layout import ArraySpec, Layout
+from smile_synth.store.layout import Layout
+from smile_synth.store.spec import ArraySpec
+from smile_synth.store.truth import write_truth
 
 Values = dict[str, npt.NDArray[Any]]
 
@@ -44,6 +46,7 @@ class DrawnClip:
         boxes_KT4 = render_into(scene, self.arrays["frames"], self._motion_THW2)
         if self._motion_THW2 is not None:
             self.arrays["motion"][...] = self._motion_THW2
+        write_truth(scene, self.arrays)
         return boxes_KT4
 
 

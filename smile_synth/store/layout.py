@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
 import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.storage import MemoryStore
@@ -17,36 +16,10 @@ from smile_synth.errors import StoreError
 from smile_synth.generator.labels import LabelSpec
 from smile_synth.render import motion_shape
 from smile_synth.scene import NO_ASSET, Canvas
+from smile_synth.store.spec import ArraySpec
+from smile_synth.store.truth import truth_arrays
 
 LABEL_NAME = re.compile(r"[a-z][a-z0-9_]*")
-
-
-@dataclass(frozen=True)
-class ArraySpec:
-    """One array of a store; its first axis is the clip.
-
-    Args:
-        name: path inside the store, such as ``frames`` or ``labels/speed``.
-        dtype: NumPy's name of the element type.
-        item_shape: shape of one clip's part.
-        axes: names of the axes after the first.
-        fill_value: what a clip without a value holds.
-        compressed: whether a chunk is zstd-compressed; frames and motion are, the rest is tiny.
-        attributes: what the array says of itself.
-    """
-
-    name: str
-    dtype: str
-    item_shape: tuple[int, ...]
-    axes: tuple[str, ...]
-    fill_value: float = 0
-    compressed: bool = False
-    attributes: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def item_nbytes(self) -> int:
-        """Bytes of one clip's part before compression."""
-        return int(np.prod(self.item_shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
 
 
 @dataclass(frozen=True)
@@ -127,6 +100,7 @@ def build_layout(
     clips_per_shard: int,
     zstd_level: int,
     motion_cell_px: int | None,
+    truth: Sequence[str] = (),
 ) -> Layout:
     """Return the layout of a store.
 
@@ -138,6 +112,7 @@ def build_layout(
         clips_per_shard: clips of one shard; cut down to ``num_clips``.
         zstd_level: level of the frames' compression.
         motion_cell_px: side of the cells of the motion, in pixels; None for a store without motion.
+        truth: kinds of dense truth, see ``truth_arrays``.
 
     Raises:
         StoreError: a label's name cannot be a name in the store.
@@ -154,6 +129,7 @@ def build_layout(
         ArraySpec("generator", "int32", (), (), NO_ASSET),
         ArraySpec("camera", "float32", (t, 3, 3), ("frame", "row", "column")),
         *([] if motion_cell_px is None else [_motion_array(canvas, motion_cell_px)]),
+        *truth_arrays(canvas, truth),
         *(_label_array(name, label_specs[name], k) for name in sorted(label_specs)),
     ]
     return Layout(num_clips, min(clips_per_shard, num_clips), zstd_level, tuple(arrays))

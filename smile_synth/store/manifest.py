@@ -43,6 +43,7 @@ def describe(dataset: Dataset, recipe: Mapping[str, Any]) -> dict[str, Any]:
         "clips_per_shard": min(store.clips_per_shard, len(dataset)),
         "zstd_level": store.zstd_level,
         "motion_cell_px": dataset.params.motion_cell_px,
+        "truth": list(store.truth),
         "seed": dataset.seed,
         "recipe": dict(recipe),
         "versions": versions(),
@@ -92,6 +93,7 @@ def layout_of(account: Mapping[str, Any]) -> Layout:
         zstd_level=account["zstd_level"],
         # Stores older than motion have none, and say nothing of it.
         motion_cell_px=account.get("motion_cell_px"),
+        truth=account.get("truth", ()),
     )
 
 
@@ -128,6 +130,7 @@ def _what_makes_clips(account: Mapping[str, Any]) -> dict[str, Any]:
         "seed": account["seed"],
         "dataset": recipe,
         "motion_cell_px": account.get("motion_cell_px"),
+        "truth": account.get("truth", []),
         **{name: account[name] for name in (*made_of, *consequences)},
     }
 

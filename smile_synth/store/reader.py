@@ -17,10 +17,11 @@ from smile_synth.assets import AssetRow
 from smile_synth.errors import DamagedStoreError, StoreError
 from smile_synth.generator.labels import LabelSpec
 from smile_synth.scene import Canvas
-from smile_synth.store.layout import ArraySpec, Layout, shard_file
+from smile_synth.store.layout import Layout, shard_file
 from smile_synth.store.manifest import asset_rows, canvas_of, label_specs_of, layout_of
 from smile_synth.store.root import read_root
 from smile_synth.store.shard import CRC_NBYTES, MISSING, ShardFile, index_nbytes, parse_index
+from smile_synth.store.spec import ArraySpec
 
 # Of each array; with frames and boxes of several stores this stays below the usual limit of 1,024 files.
 OPEN_SHARDS = 64
@@ -157,6 +158,11 @@ class Store:
         """Side of the cells of the array ``motion``, in pixels; None where the store has none."""
         cell_px = self.attributes.get("motion_cell_px")
         return None if cell_px is None else int(cell_px)
+
+    @property
+    def truth(self) -> tuple[str, ...]:
+        """Kinds of dense truth that the store holds: ``flow``, ``visibility``, ``tracks``."""
+        return tuple(self.attributes.get("truth", ()))
 
     @cached_property
     def label_specs(self) -> dict[str, LabelSpec]:

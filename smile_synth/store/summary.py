@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from smile_synth.store.layout import ArraySpec, shard_file
+from smile_synth.store.layout import shard_file
 from smile_synth.store.reader import Store
+from smile_synth.store.spec import ArraySpec
 
 
 @dataclass(frozen=True)
@@ -17,13 +18,14 @@ class StoreSizes:
         disk_nbytes: all its files.
         frames_nbytes: the shard files of the frames.
         raw_frames_nbytes: the frames before compression.
-        motion_nbytes: the shard files of the motion.
+        motion_nbytes, truth_nbytes: the shard files of motion, and of the arrays of dense truth.
     """
 
     disk_nbytes: int
     frames_nbytes: int
     raw_frames_nbytes: int
     motion_nbytes: int
+    truth_nbytes: int
 
     @property
     def ratio(self) -> float:
@@ -39,6 +41,7 @@ def store_sizes(store: Store) -> StoreSizes:
         frames_nbytes=_array_nbytes(store, frames),
         raw_frames_nbytes=frames.item_nbytes * store.num_clips,
         motion_nbytes=0 if store.motion_cell_px is None else _array_nbytes(store, store.layout.array("motion")),
+        truth_nbytes=sum(_array_nbytes(store, spec) for spec in store.layout.arrays if spec.name.startswith("truth/")),
     )
 
 

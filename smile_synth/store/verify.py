@@ -23,10 +23,11 @@ from smile_synth.store import document
 from smile_synth.store.build import draft_shard, writing_failed
 from smile_synth.store.clip_values import DrawnClip, empty_values, fill_clip
 from smile_synth.store.consistency import inconsistencies
-from smile_synth.store.layout import ArraySpec, shard_file
+from smile_synth.store.layout import shard_file
 from smile_synth.store.manifest import describe, first_difference
 from smile_synth.store.reader import Store
 from smile_synth.store.root import holds_only_ours, is_as_written, root_bytes
+from smile_synth.store.spec import ArraySpec
 from smile_synth.store.workspace import ROOT, Workspace
 
 READ_NBYTES = 4 * 2**20

@@ -11,7 +11,7 @@ from typing import Any
 from smile_synth import __version__
 from smile_synth.report.card.licences import licence_address, licence_uses
 from smile_synth.store import Store
-from smile_synth.store.layout import ArraySpec
+from smile_synth.store.spec import ArraySpec
 
 CONFORMS_TO = "http://mlcommons.org/croissant/1.0"
 CONTEXT: dict[str, Any] = {
