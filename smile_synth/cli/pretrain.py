@@ -1,7 +1,8 @@
-"""``smile-synth pretrain``: a recipe and a store in, a trained student out; it stops and goes on anywhere."""
+"""``smile-synth pretrain``: a recipe and a store in, a trained student out; it stops and resumes anywhere."""
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -20,17 +21,18 @@ def pretrain(
     data: Annotated[list[Path], typer.Option("--data", "-d", help="Finished store; repeat it to mix several.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")],
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the latest checkpoint, if there is one.")
+        bool, typer.Option("--resume", help="Resume from the latest checkpoint, if there is one.")
     ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     max_hours: Annotated[float | None, typer.Option(min=0, help="Save and stop after so long.")] = None,
+    processes: Annotated[int, typer.Option(min=1, help="Processes on this host that train together.")] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, estimate, and exit.")] = False,
     set_: Annotated[list[str] | None, typer.Option("--set", help="key.sub=value over the recipe; repeatable.")] = None,
 ) -> None:
     """Train a student on rendered clips.
 
-    SIGTERM, SIGUSR1 or Ctrl-C write a checkpoint and exit; --resume goes on from it, bit for bit on CPU.
-    Several processes train together under torchrun, or as a Slurm step (srun).
+    SIGTERM, SIGUSR1 or Ctrl-C write a checkpoint and exit; --resume continues from it, bit-exact on CPU.
+    Several processes train together with --processes, under torchrun, or as a Slurm step (srun).
 
     \b
     Examples:
@@ -38,8 +40,12 @@ def pretrain(
       smile-synth pretrain demo -d clips.zarr -o runs/first --resume
       smile-synth pretrain smile-vit-b -d clips.zarr -o runs/b --dry-run
       smile-synth pretrain smile-vit-b -d clips.zarr -o runs/b --max-hours 0.9
-      torchrun --nproc-per-node 8 -m smile_synth pretrain smile-vit-b ...
+      smile-synth pretrain smile-vit-b -d clips.zarr -o runs/b --processes 8
     """
+    if processes > 1 and "RANK" not in os.environ:
+        from smile_synth.machine.launch import launch
+
+        raise typer.Exit(launch([sys.executable, "-m", "smile_synth", *sys.argv[1:]], processes))
     from smile_synth.recipe.recipe import load_recipe
     from smile_synth.store import Store
 
@@ -49,7 +55,8 @@ def pretrain(
         from smile_synth.training.estimate import estimate
 
         _print_rows(estimate(loaded, stores, out, resume=resume, device=device))
-        typer.echo(f"\nNothing was written. Train: {_command(recipe, data, out, set_, device, max_hours, resume)}")
+        command = _command(recipe, data, out, set_, device, max_hours, processes, resume)
+        typer.echo(f"\nNothing was written. Train: {command}")
         return
     from smile_synth.probe.student_probe import evaluation_of
     from smile_synth.training.trainer import pretrain as train
@@ -58,7 +65,7 @@ def pretrain(
         loaded, stores, out, resume=resume, device=device, max_hours=max_hours, evaluation=evaluation_of(loaded)
     )
     if summary.is_first:
-        _show(summary, _command(recipe, data, out, set_, device, max_hours, resume=True))
+        _show(summary, _command(recipe, data, out, set_, device, max_hours, processes, resume=True))
 
 
 def _command(
@@ -68,6 +75,7 @@ def _command(
     overrides: list[str] | None,
     device: str,
     max_hours: float | None,
+    processes: int,
     resume: bool,
 ) -> str:
     parts = ["smile-synth", "pretrain", recipe]
@@ -76,6 +84,7 @@ def _command(
     parts += [part for override in overrides or () for part in ("--set", override)]
     parts += ["--device", device] if device != "auto" else []
     parts += ["--max-hours", f"{max_hours:g}"] if max_hours is not None else []
+    parts += ["--processes", str(processes)] if processes > 1 else []
     return shlex.join([*parts, "--resume"] if resume else parts)
 
 

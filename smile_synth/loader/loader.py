@@ -157,15 +157,21 @@ class Loader:
             position: of a batch, or of a loader.
 
         Raises:
-            LoaderError: the position belongs to other stores, weights or another seed.
+            LoaderError: the position belongs to other stores, weights or another seed, or lies in no epoch.
         """
         if position.get("data") != self._fingerprint():
             raise LoaderError(
                 "the position was saved with other stores, weights or another seed; "
                 "give the same --data in the same order, or start a new run"
             )
+        at = _Offset(int(position["epoch"]), int(position["offset"]))
+        if not (at.epoch >= 0 and 0 <= at.offset <= self._num_clips + self.batch_size):
+            raise LoaderError(
+                f"a position must lie within an epoch of {self._num_clips} clips, "
+                f"got epoch {at.epoch}, offset {at.offset}"
+            )
         self._drop_pending()
-        self._next = self._issued = self._normalised(_Offset(int(position["epoch"]), int(position["offset"])))
+        self._next = self._issued = self._normalised(at)
 
     def __iter__(self) -> Iterator[Batch]:
         while True:

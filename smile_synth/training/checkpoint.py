@@ -28,6 +28,7 @@ from __future__ import annotations
 import os
 import pickle
 import shutil
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from io import FileIO
@@ -269,7 +270,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"there is no checkpoint {path}; start without --resume, or check the run folder")
     try:
         check_archive(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of tensors that are refused below anyway
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except UNREADABLE as error:
         reason = " ".join(str(error).split())[:160]
         raise DamagedCheckpointError(f"checkpoint {path} is damaged or not a checkpoint ({reason})") from None

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -11,6 +14,8 @@ import torch
 from smile_synth.errors import TrainingError
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+# What PyTorch's allocator for the CPU says, in versions for Linux and Windows.
+OUT_OF_MEMORY = ("can't allocate memory", "not enough memory")
 LARGEST_KEPT_BYTES = 1 << 30
 Precision = Literal["auto", "bfloat16", "float32"]
 
@@ -42,7 +47,9 @@ def pick_device(device: str, local_rank: int = 0) -> torch.device:
     """
     if device not in ("auto", "cpu", "cuda"):
         raise TrainingError(f"device must be auto, cpu or cuda, got {device!r}")
-    count = torch.cuda.device_count() if device != "cpu" and torch.cuda.is_available() else 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of an old driver; what follows from it is said below
+        count = torch.cuda.device_count() if device != "cpu" and torch.cuda.is_available() else 0
     if device == "cuda" and count == 0:
         raise TrainingError("device cuda was asked for, but PyTorch sees no CUDA device; use --device cpu")
     if count == 0:
@@ -51,6 +58,24 @@ def pick_device(device: str, local_rank: int = 0) -> torch.device:
         raise TrainingError(f"local rank {local_rank} has no CUDA device, this host has {count}; start fewer processes")
     torch.cuda.set_device(local_rank)
     return torch.device("cuda", local_rank)
+
+
+@contextmanager
+def naming_memory(device: torch.device) -> Iterator[None]:
+    """Say in one line that memory ran out, which PyTorch says in a page.
+
+    Raises:
+        TrainingError: the device's memory, or this host's, ran out in the block.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, torch.OutOfMemoryError) and not any(words in str(error) for words in OUT_OF_MEMORY):
+            raise
+        raise TrainingError(
+            f"the memory of {device} ran out while training; take fewer clips at a time "
+            f"(pretrain.runtime.micro_batch), or set pretrain.student.activation_checkpointing"
+        ) from None
 
 
 def keep_freed_memory() -> bool:

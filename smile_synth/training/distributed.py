@@ -21,7 +21,7 @@ from torch.distributed.rendezvous import rendezvous
 from smile_synth.errors import TrainingError
 from smile_synth.training.device import pick_device
 
-JOIN_TIMEOUT = timedelta(minutes=30)
+JOIN_TIMEOUT = COLLECTIVE_TIMEOUT = timedelta(minutes=30)
 FIRST_SLURM_PORT = 15000
 NUM_SLURM_PORTS = 20000
 EXIT_FAILED = 2
@@ -182,7 +182,7 @@ class World:
             result = work()
             self.store.set(key, json.dumps(result))
             return result
-        # A collective would give up after JOIN_TIMEOUT. Where the first rank fails, our watch ends us.
+        # A collective would give up after COLLECTIVE_TIMEOUT. Where the first rank fails, our watch ends us.
         while not self.store.check([key]):
             time.sleep(POLL_S)
         return json.loads(self.store.get(key))
@@ -228,7 +228,7 @@ def join_world(device: str = "auto") -> Iterator[World]:
             store=c10d.PrefixStore("group", store),
             rank=info.rank,
             world_size=info.size,
-            timeout=JOIN_TIMEOUT,
+            timeout=COLLECTIVE_TIMEOUT,
             device_id=world.device if world.device.type == "cuda" else None,
         )
         yield world

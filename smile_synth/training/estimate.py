@@ -72,7 +72,7 @@ def _stages(job: Job) -> Rows:
     return [
         (
             f"stage {stage.name}",
-            f"{stage.num_steps} updates, {stage.steps_per_epoch} a pass, {stage.clips_per_batch} clips x "
+            f"{stage.num_steps} updates, {stage.steps_per_epoch} an epoch, {stage.clips_per_batch} clips x "
             f"{stage.mask.masks_per_clip} masks each; {stage.rate_text} after "
             f"{stage.schedule.warmup_steps} updates of warm-up",
         )

@@ -19,7 +19,7 @@ Row = dict[str, Any]
 
 
 class MetricsLog:
-    """Writes metrics; a resumed run goes on in the same files, without the lines that were never checkpointed.
+    """Writes metrics; a resumed run continues the same files, without the lines that were never checkpointed.
 
     Args:
         folder: the run's folder; holds ``metrics.jsonl`` and ``tensorboard/``.

@@ -17,7 +17,7 @@ from smile_synth.teachers.teacher import Teacher
 from smile_synth.training.motion import motion_of_tokens
 
 EPS = 1e-6
-# Rounding leaves constant values a deviation of about 1e-7 of their size; below this it is taken for none.
+# Rounding leaves constant values a standard deviation of about 1e-7 of their size; below this it is taken for none.
 _VANISHING = 1e-5
 _EXACT = "donot_use_mm_for_euclid_dist"
 # Blocks of a second decoder, as TrackMAE has them.
@@ -48,7 +48,7 @@ class Objective(nn.Module):
         motion_std: the dataset's standard deviation of motion, in pixels a frame; None where motion is not predicted.
 
     Raises:
-        ModelError: a teacher or the deviation is missing, or there is one without use.
+        ModelError: a teacher or the motion's standard deviation is missing, or there is one without use.
     """
 
     def __init__(
@@ -211,7 +211,7 @@ class Objective(nn.Module):
 
 
 def standardise(features_BND: Tensor, how: Literal["channel", "token", "none"] = "channel") -> Tensor:
-    """Return features of mean 0 and deviation 1 in float32; 0 where they do not vary, as on flat backgrounds.
+    """Return features of mean 0 and standard deviation 1 in float32; 0 where they do not vary, as on flat backgrounds.
 
     Args:
         features_BND: float (B, N, D).

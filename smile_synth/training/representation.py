@@ -1,4 +1,4 @@
-"""Whether features still tell clips and places apart: their deviation and effective rank."""
+"""Whether features still tell clips and places apart: their standard deviation and effective rank."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Spread:
     """How far a set of features spreads.
 
     Args:
-        std: mean over the channels of the deviation over all tokens.
+        std: mean over the channels of the standard deviation over all tokens.
         effective_rank: exp of the entropy of the normalised singular values; 1 when all tokens lie on a line, at most
             the number of channels. Source: Roy and Vetterli, "The effective rank", EUSIPCO 2007.
     """
@@ -70,7 +70,8 @@ def collapse_warning(what: str, now: Spread, first: Spread | None) -> str:
     """
     if now.collapsed:
         return (
-            f"the {what}'s features have collapsed: deviation {now.std:.2g}, effective rank {now.effective_rank:.1f}; "
+            f"the {what}'s features have collapsed: standard deviation {now.std:.2g}, "
+            f"effective rank {now.effective_rank:.1f}; "
             f"look at the data with 'smile-synth report', and lower the learning rate"
         )
     if first is not None and now.effective_rank < LEAST_SHARE_OF_FIRST * first.effective_rank:

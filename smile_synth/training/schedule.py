@@ -62,8 +62,8 @@ def published_step(step: int, steps_per_epoch: int, masks_per_clip: int) -> int:
 
     Args:
         step: update within the stage.
-        steps_per_epoch: true updates of one pass.
-        masks_per_clip: masks of a clip in one pass.
+        steps_per_epoch: true updates of one epoch.
+        masks_per_clip: masks of a clip in one epoch.
 
     Source: SMILE's released training loop.
     """

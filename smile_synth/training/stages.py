@@ -1,4 +1,4 @@
-"""The stages of a training, laid out over a store of a certain size."""
+"""The stages of a training, laid out over a dataset of a certain size."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Stage:
         mask: which tokens are hidden.
         optimizer: AdamW and its rates.
         clips_per_batch: clips read for one update over all processes; each gets ``mask.masks_per_clip`` masks.
-        steps_per_epoch: updates of one pass over the store.
+        steps_per_epoch: updates of one epoch.
         num_steps: updates of the stage.
         schedule: learning rates.
     """
@@ -48,7 +48,7 @@ class Stage:
 
 
 def plan_stages(params: PretrainParams, num_clips: int) -> tuple[Stage, ...]:
-    """Lay the recipe's stages out over a store.
+    """Lay the recipe's stages out over a dataset.
 
     Args:
         params: the recipe's section ``pretrain``.

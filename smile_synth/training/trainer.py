@@ -1,4 +1,4 @@
-"""The training loop: batches in, updates, metrics and checkpoints out; it can stop and go on anywhere."""
+"""The training loop: batches in, updates, metrics and checkpoints out; it can stop and resume anywhere."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from smile_synth.model.student import StudentShape
 from smile_synth.randomness import stream as random_stream
 from smile_synth.recipe.recipe import Recipe
 from smile_synth.store import Store
-from smile_synth.training.device import keep_freed_memory
+from smile_synth.training.device import keep_freed_memory, naming_memory
 from smile_synth.training.distributed import World, join_world
 from smile_synth.training.learner import DeviceBatch, Learner, Outcome
 from smile_synth.training.metrics import MetricsLog, read_rows
@@ -57,7 +57,7 @@ def pretrain(
         recipe: with a section ``pretrain``.
         stores: finished stores with clips of one size.
         out: the run's folder.
-        resume: go on from the latest checkpoint in ``out``; without one, start.
+        resume: resume from the latest checkpoint in ``out``; without one, start.
         device: ``auto``, ``cpu`` or ``cuda``.
         max_hours: write a checkpoint and return after so long.
         view: where to show progress; None shows nothing.
@@ -77,7 +77,7 @@ def pretrain(
         trainer = Trainer(job, learner, stop, view if world.is_first else None, evaluation)
         # The first process makes files that the others' checks must not find.
         world.barrier()
-        with job.folder.locked() if world.is_first else nullcontext():
+        with naming_memory(world.device), job.folder.locked() if world.is_first else nullcontext():
             return trainer.run()
 
 

@@ -92,5 +92,5 @@ def _readable(row: Mapping[str, Any]) -> dict[str, str]:
         shown["arithmetic"] += f", {100 * row['utilisation']:.0f}% of the device's peak"
     for who in ("student", "target"):
         if f"{who}_rank" in row:
-            shown[f"{who} features"] = f"deviation {row[f'{who}_std']:.3g}, effective rank {row[f'{who}_rank']:.1f}"
+            shown[f"{who} features"] = f"std {row[f'{who}_std']:.3g}, effective rank {row[f'{who}_rank']:.1f}"
     return shown

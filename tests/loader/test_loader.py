@@ -259,6 +259,14 @@ def test_position_of_other_data_is_refused(store: Store, other: Store) -> None:
             loader.load_position(position)
 
 
+@pytest.mark.parametrize("wrong", [{"offset": -1}, {"offset": 10**9}, {"epoch": -3}])
+def test_position_outside_of_an_epoch_is_refused(store: Store, wrong: dict[str, int]) -> None:
+    with Loader([store], batch_size=10, seed=0) as loader:
+        position = {**loader.position, **wrong}
+        with pytest.raises(LoaderError, match="a position must lie within an epoch of 50 clips"):
+            loader.load_position(position)
+
+
 def test_bad_arguments_are_refused(store: Store, tmp_path: Path) -> None:
     with pytest.raises(LoaderError, match="at least one store"):
         Loader([], batch_size=1, seed=0)

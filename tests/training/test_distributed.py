@@ -84,13 +84,16 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return tiny_store(tmp_path_factory.mktemp("store"))
 
 
-def _torchrun(store: Store, out: Path, recipe: Recipe, *more: str) -> str:
+def _train_in_two(store: Store, out: Path, recipe: Recipe, *more: str, launcher: str = "processes") -> str:
     """Train in two gloo processes; returns what they said."""
     path = out.with_suffix(".yaml")
     path.write_text(recipe.to_yaml())
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command = ["-m", "smile_synth", "pretrain", str(path), "--data", str(store.path), "--out", str(out)]
-    done = _run([*launcher, *command, "--device", "cpu", *more])
+    if launcher == "torchrun":
+        command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *command]
+    else:
+        command += ["--processes", "2"]
+    done = _run([sys.executable, *command, "--device", "cpu", *more])
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Warning" not in done.stderr
     return done.stdout
@@ -129,17 +132,19 @@ def _losses(out: Path) -> list[float]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "launcher"),
     [
-        {"mask": {"masks_per_clip": 2}, "runtime": {"micro_batch": 1}},
-        {"runtime": {"sharding": "shard"}, "ema_decay": 0.9},
+        ({"mask": {"masks_per_clip": 2}, "runtime": {"micro_batch": 1}}, "processes"),
+        ({"runtime": {"sharding": "shard"}, "ema_decay": 0.9}, "torchrun"),
     ],
     ids=["replicate", "shard"],
 )
-def test_two_processes_give_the_curve_of_one(store: Store, tmp_path: Path, changes: dict[str, Any]) -> None:
+def test_two_processes_give_the_curve_of_one(
+    store: Store, tmp_path: Path, changes: dict[str, Any], launcher: str
+) -> None:
     recipe = tiny_recipe(max_steps=5, optimizer={"clip_grad_norm": 0.1}, **changes)
     run_tiny(store, tmp_path / "one", recipe)
-    said = _torchrun(store, tmp_path / "two", recipe)
+    said = _train_in_two(store, tmp_path / "two", recipe, launcher=launcher)
     assert said.count("5 of 5 updates") == 1, "one process talks"
     np.testing.assert_allclose(_losses(tmp_path / "two"), _losses(tmp_path / "one"), atol=1e-5)
     for key in ("student_rank", "target_rank"):
@@ -155,10 +160,10 @@ def test_two_processes_give_the_curve_of_one(store: Store, tmp_path: Path, chang
 def test_run_goes_on_with_another_number_of_processes(store: Store, tmp_path: Path, sharding: str) -> None:
     recipe = tiny_recipe(max_steps=5, runtime={"sharding": sharding})
     run_tiny(store, tmp_path / "one", recipe)
-    said = _torchrun(store, tmp_path / "parts", recipe, "--max-hours", "0")
+    said = _train_in_two(store, tmp_path / "parts", recipe, "--max-hours", "0")
     assert "1 of 5 updates" in said
     run_tiny(store, tmp_path / "parts", recipe, resume=True, max_hours=0)
-    assert "5 of 5 updates" in _torchrun(store, tmp_path / "parts", recipe, "--resume")
+    assert "5 of 5 updates" in _train_in_two(store, tmp_path / "parts", recipe, "--resume")
     np.testing.assert_allclose(_losses(tmp_path / "parts"), _losses(tmp_path / "one"), atol=1e-5)
 
 
@@ -187,11 +192,10 @@ def test_damaged_clip_of_one_rank_saves_and_ends_all_with_one_message(tmp_path: 
     recipe, out = tmp_path / "recipe.yaml", tmp_path / "run"
     recipe.write_text(tiny_recipe(max_steps=16).to_yaml())
     command = [sys.executable, "-m", "smile_synth", "pretrain", str(recipe), "--data", str(store.path)]
-    tasks = _start_ranks([*command, "--out", str(out), "--device", "cpu"])
-    said = [task.communicate(timeout=60)[0] for task in tasks]
-    assert [task.returncode for task in tasks] == [2, 2], said
-    lines = [line for text in said for line in text.splitlines() if not line.startswith("pretrain: ")]
-    assert len(lines) == 1, said
+    said = _run([*command, "--out", str(out), "--device", "cpu", "--processes", "2"])
+    assert said.returncode == 2
+    lines = [line for line in (said.stdout + said.stderr).splitlines() if not line.startswith("pretrain: ")]
+    assert len(lines) == 1, "neither tracebacks nor warnings, and no second message"
     assert "array frames, shard" in lines[0]
     done = timeless_rows(out)[-1]["step"]
     assert done > 0
@@ -203,7 +207,7 @@ import os, sys, time
 from datetime import timedelta
 from smile_synth.errors import SmileSynthError
 from smile_synth.training import distributed
-distributed.JOIN_TIMEOUT = timedelta(seconds=2)
+distributed.COLLECTIVE_TIMEOUT = timedelta(seconds={timeout_s})
 {work}
 try:
     with distributed.join_world("cpu") as world:
@@ -217,11 +221,11 @@ except SmileSynthError as error:
 def test_ranks_wait_for_the_first_longer_than_a_collective_may_take() -> None:
     work = """
 def work(world):
-    found = world.from_first(lambda: time.sleep(4) or {"rank": world.rank})
+    found = world.from_first(lambda: time.sleep(8) or {"rank": world.rank})
     world.barrier()
     print(found)
 """
-    tasks = _start_ranks([sys.executable, "-c", WORLD.format(work=work)])
+    tasks = _start_ranks([sys.executable, "-c", WORLD.format(work=work, timeout_s=5)])
     said = [task.communicate(timeout=60)[0] for task in tasks]
     assert said == ["{'rank': 0}\n"] * 2
 
@@ -238,8 +242,25 @@ def work(world):
     {others}
 """
     began = time.monotonic()
-    tasks = _start_ranks([sys.executable, "-c", WORLD.format(work=work)])
+    tasks = _start_ranks([sys.executable, "-c", WORLD.format(work=work, timeout_s=60)])
     said = [task.communicate(timeout=60)[0] for task in tasks]
     assert "".join(said) == f"smile-synth: rank {failing} has had enough\n"
     assert all(task.returncode for task in tasks)
     assert time.monotonic() - began < 45
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_to_the_launcher_saves_and_ends_all(store: Store, tmp_path: Path, number: int) -> None:
+    recipe, out = tmp_path / "long.yaml", tmp_path / "run"
+    recipe.write_text(tiny_recipe(max_steps=100_000).to_yaml())
+    command = [sys.executable, "-m", "smile_synth", "pretrain", str(recipe), "--data", str(store.path)]
+    launcher = subprocess.Popen(
+        [*command, "--out", str(out), "--device", "cpu", "--processes", "2"], stdout=subprocess.PIPE, text=True
+    )
+    wait_for_rows(out, 3)
+    launcher.send_signal(number)
+    said = launcher.communicate(timeout=60)[0]
+    assert launcher.returncode == 0
+    assert "--processes 2 --resume" in said
+    assert read_checkpoint(out / "checkpoints" / "latest.pt")["step"] >= 3

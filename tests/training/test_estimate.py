@@ -15,7 +15,7 @@ def test_dry_run_says_what_a_training_takes_and_writes_nothing(tmp_path: Path) -
     rows = dict(estimate(tiny_recipe(), [store], tmp_path / "run", resume=False, device="cpu"))
     assert {"student", "teacher", "tokens", "clips", "processes", "memory", "arithmetic", "time"} <= set(rows)
     assert rows["tokens"] == "2 x 4 x 4 = 32, 8 visible"
-    assert rows["stage train"].startswith("6 updates, 3 a pass, 4 clips x 1 masks each")
+    assert rows["stage train"].startswith("6 updates, 3 an epoch, 4 clips x 1 masks each")
     assert sorted(tmp_path.rglob("*")) == before
 
 

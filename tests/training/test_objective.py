@@ -71,7 +71,7 @@ def test_published_pixel_targets_are_met() -> None:
 
 
 @pytest.mark.parametrize(("how", "dim"), [("channel", 1), ("token", 2)])
-def test_standardised_features_have_mean_0_and_deviation_1(how: str, dim: int) -> None:
+def test_standardised_features_have_mean_0_and_standard_deviation_1(how: str, dim: int) -> None:
     features = standardise(torch.randn(3, 128, 24) * 5 + 2, how)
     torch.testing.assert_close(features.mean(dim), torch.zeros_like(features.mean(dim)), atol=1e-5, rtol=0)
     torch.testing.assert_close(features.std(dim), torch.ones_like(features.std(dim)), atol=1e-4, rtol=0)

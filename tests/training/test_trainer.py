@@ -77,7 +77,7 @@ def test_metrics_say_what_a_watcher_needs(store: Store, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("updates", [1, 4])
 @pytest.mark.parametrize("mask", [{"kind": "trajectory"}, {"kind": "tube", "masks_per_clip": 2}])
-def test_resumed_run_equals_an_uninterrupted_one_to_the_bit(
+def test_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
     store: Store, tmp_path: Path, stop_after: Any, updates: int, mask: dict[str, Any]
 ) -> None:
     recipe = tiny_recipe(mask=mask, student={"drop_path": 0.2}, ema_decay=0.9)
@@ -195,6 +195,21 @@ def test_clip_that_cannot_be_read_stops_the_run_and_loses_nothing(tmp_path: Path
         run_tiny(Store.open(store.path), tmp_path / "run", tiny_recipe(max_steps=16))
     done = read_rows(tmp_path / "run" / "metrics.jsonl")[-1]["step"]
     assert read_checkpoint(tmp_path / "run" / "checkpoints" / "latest.pt")["step"] == done
+
+
+@pytest.mark.parametrize(
+    "message", ["DefaultCPUAllocator: can't allocate memory: you tried", "DefaultCPUAllocator: not enough memory: you"]
+)
+def test_memory_that_runs_out_is_one_line(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, message: str
+) -> None:
+    def update(*_: Any) -> Any:
+        raise RuntimeError(message)
+
+    monkeypatch.setattr(Learner, "update", update)
+    with pytest.raises(TrainingError, match=r"the memory of cpu ran out while training; take fewer clips") as caught:
+        run_tiny(store, tmp_path / "run", tiny_recipe())
+    assert "\n" not in str(caught.value)
 
 
 def _start(store: Store, out: Path, recipe: Path, *more: str) -> subprocess.Popen[str]:
