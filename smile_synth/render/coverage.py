@@ -13,6 +13,8 @@ from smile_synth.scene import Scene
 
 Counts = npt.NDArray[np.int64]
 _MEMORY = threading.local()
+# A thread keeps no more than this for its next scene; what is larger is returned to the system.
+MAX_KEPT_PIXELS = 64 * 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +56,8 @@ class Coverage:
         Fresh memory for every clip would cost as much time as motion itself.
         """
         num_runs, num_pixels = _room(scene)
+        if num_pixels > MAX_KEPT_PIXELS:
+            return cls.room_for(scene)
         runs_R4, alpha_N = getattr(_MEMORY, "buffers", (np.empty((0, 4), np.int64), np.empty(0, np.uint8)))
         if len(runs_R4) < num_runs or len(alpha_N) < num_pixels:
             runs_R4, alpha_N = np.empty((num_runs, 4), np.int64), np.empty(num_pixels, np.uint8)

@@ -13,14 +13,14 @@ import random_scenes
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from moving_scenes import moving, paint, warp_back, waves
-from reference_motion import reference_motion
+from reference_motion import UNDEFINED_SHARE, reference_motion
 from reference_renderer import drawn_alone
 
 from smile_synth.errors import SceneError
 from smile_synth.generator.dataset import Dataset
 from smile_synth.generator.registry import BUNDLED, list_generators
 from smile_synth.recipe.dataset import CanvasParams, DatasetParams
-from smile_synth.render import render, render_into
+from smile_synth.render import coverage, render, render_into
 from smile_synth.render.coverage import Coverage
 from smile_synth.render.motion_kernel import MAX_MOTION_PX
 from smile_synth.render.renderer import draw
@@ -76,13 +76,15 @@ def _cameras(rng: np.random.Generator, canvas: Canvas, kind: str) -> np.ndarray:
 
 def assert_agrees(scene: Scene, cell_px: int) -> None:
     """Compare with the reference, where every layer's share of a pixel may be 1/510 off, and its motion counts."""
-    motion, expected = motion_of(scene, cell_px), reference_motion(scene, cell_px)
+    motion, (expected, undefined, fastest) = motion_of(scene, cell_px), reference_motion(scene, cell_px)
+    rounding = len(scene.layers) / 510
     with np.errstate(all="ignore"):
-        largest = np.nan_to_num(np.abs(expected), nan=0, posinf=1e9).max(axis=(1, 2, 3), keepdims=True)
+        largest = np.nan_to_num(fastest, nan=1e9, posinf=1e9)
         error = np.abs(motion - expected) * (largest < 1000)
-    assert (np.nan_to_num(error) <= 1 / 256 + 2 * largest * len(scene.layers) / 510).all()
+    assert (np.nan_to_num(error) <= 1 / 256 + 2 * largest * rounding).all()
     # A cell at the very limit of what counts as undefined may fall on either side.
-    assert ((np.isfinite(motion) != np.isfinite(expected)) & (largest < 1000)).mean() < 0.01
+    is_clear = (np.abs(undefined - UNDEFINED_SHARE) > 2 * rounding + 1e-6) & (largest < 1000)
+    assert ((np.isfinite(motion) == np.isfinite(expected)) | ~is_clear).all()
 
 
 @given(scenes(), st.sampled_from([1, 2, 4, 8, 16]))
@@ -96,17 +98,17 @@ def test_motion_is_that_of_the_reference(scene: Scene, cell_px: int) -> None:
 @given(st.one_of(random_scenes.scenes(), random_scenes.scenes(with_camera=True)))
 @settings(max_examples=150, deadline=None, suppress_health_check=ALL_CHECKS)
 def test_coverage_keeps_what_each_layer_draws_in_the_room_that_was_foreseen(scene: Scene) -> None:
-    canvas, coverage = scene.canvas, Coverage.room_for(scene)
-    draw(scene, np.empty((canvas.num_frames, canvas.height, canvas.width, 3), np.uint8), coverage)
-    assert coverage.kept_2[0] <= len(coverage.runs_R4)
-    assert coverage.kept_2[1] <= len(coverage.alpha_N)
+    canvas, kept = scene.canvas, Coverage.room_for(scene)
+    draw(scene, np.empty((canvas.num_frames, canvas.height, canvas.width, 3), np.uint8), kept)
+    assert kept.kept_2[0] <= len(kept.runs_R4)
+    assert kept.kept_2[1] <= len(kept.alpha_N)
     for k, layer in enumerate(scene.layers):
         expected = np.zeros((canvas.num_frames, canvas.height, canvas.width), np.uint8)
         with np.errstate(all="ignore"):
             for t, drawn_HWC in drawn_alone(layer, (canvas.height, canvas.width)):
                 expected[t] = drawn_HWC[..., 3]
         for t in range(canvas.num_frames):
-            np.testing.assert_array_equal(coverage.alpha_HW(k, t, canvas.height, canvas.width), expected[t])
+            np.testing.assert_array_equal(kept.alpha_HW(k, t, canvas.height, canvas.width), expected[t])
 
 
 @given(st.one_of(random_scenes.scenes(), random_scenes.scenes(with_camera=True)))
@@ -118,6 +120,16 @@ def test_wild_scenes_give_the_same_frames_with_motion_and_motion_within_bounds(s
     assert not np.isinf(clip.motion_THW2).any()
     assert np.nan_to_num(np.abs(clip.motion_THW2)).max() <= MAX_MOTION_PX
     assert clip.motion_THW2.tobytes() == motion_of(scene, 1).tobytes()
+
+
+def test_a_thread_keeps_no_memory_of_a_scene_that_is_very_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = still(Canvas(32, 32, 3), (moving(16 + np.arange(3), 16, texture=paint(20, 20)),))
+    first, second = Coverage.borrowed(scene), Coverage.borrowed(scene)
+    assert np.shares_memory(first.alpha_N, second.alpha_N)
+    expected = motion_of(scene)
+    monkeypatch.setattr(coverage, "MAX_KEPT_PIXELS", 1)
+    assert not np.shares_memory(Coverage.borrowed(scene).alpha_N, first.alpha_N)
+    assert motion_of(scene).tobytes() == expected.tobytes()
 
 
 def families() -> list[str]:
@@ -232,11 +244,11 @@ def test_next_frame_warped_back_is_this_frame_where_an_object_stays_visible() ->
     texture = np.concatenate([waves(80, 80), np.full((80, 80, 1), 255, np.uint8)], axis=2)
     layer = moving(25 + 3.3 * t, 30 + t, frames=4, texture=texture, size_px=0.4 + 0.02 * t, angle_rad=0.1 * t)
     scene = Scene(canvas, waves(64, 64)[::-1], layers=(layer,))
-    clip, coverage = render(scene, motion_cell_px=1), Coverage.room_for(scene)
+    clip, drawn = render(scene, motion_cell_px=1), Coverage.room_for(scene)
     assert clip.motion_THW2 is not None
-    draw(scene, np.empty_like(clip.frames_THWC), coverage)
+    draw(scene, np.empty_like(clip.frames_THWC), drawn)
     for now in range(3):
-        alpha, later = (coverage.alpha_HW(0, frame, 64, 64).astype(float) for frame in (now, now + 1))
+        alpha, later = (drawn.alpha_HW(0, frame, 64, 64).astype(float) for frame in (now, now + 1))
         warped, inside = warp_back(clip.frames_THWC[now + 1], clip.motion_THW2[now])
         seen, _ = warp_back(later[..., None], clip.motion_THW2[now])
         # Object then and object now, or background then and background now: nothing covered, nothing uncovered.
