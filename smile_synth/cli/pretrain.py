@@ -42,21 +42,23 @@ def pretrain(
       smile-synth pretrain smile-vit-b -d clips.zarr -o runs/b --max-hours 0.9
       smile-synth pretrain smile-vit-b -d clips.zarr -o runs/b --processes 8
     """
-    if processes > 1 and "RANK" not in os.environ:
-        from smile_synth.machine.launch import launch
-
-        raise typer.Exit(launch([sys.executable, "-m", "smile_synth", *sys.argv[1:]], processes))
     from smile_synth.recipe.recipe import load_recipe
     from smile_synth.store import Store
 
     loaded = load_recipe(recipe, set_ or ())
     stores = [Store.open(path) for path in data]
+    if processes > 1 and "RANK" not in os.environ:
+        from smile_synth.machine.launch import launch
+
+        raise typer.Exit(launch([sys.executable, "-m", "smile_synth", *sys.argv[1:]], processes))
     if dry_run:
         from smile_synth.training.estimate import estimate
 
-        _print_rows(estimate(loaded, stores, out, resume=resume, device=device))
-        command = _command(recipe, data, out, set_, device, max_hours, processes, resume)
-        typer.echo(f"\nNothing was written. Train: {command}")
+        rows = estimate(loaded, stores, out, resume=resume, device=device)
+        if rows:
+            _print_rows(rows)
+            command = _command(recipe, data, out, set_, device, max_hours, processes, resume)
+            typer.echo(f"\nNothing was written. Train: {command}")
         return
     from smile_synth.probe.student_probe import evaluation_of
     from smile_synth.training.trainer import pretrain as train

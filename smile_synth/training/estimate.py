@@ -32,7 +32,7 @@ def estimate(recipe: Recipe, stores: Sequence[Store], out: Path, *, resume: bool
         recipe, stores, out, resume, device: as for ``pretrain``.
 
     Returns:
-        Pairs of label and text, for people. Nothing is written.
+        Pairs of label and text, for people; none on other processes than the first. Nothing is written.
 
     Raises:
         SmileSynthError: something does not fit.
@@ -42,7 +42,8 @@ def estimate(recipe: Recipe, stores: Sequence[Store], out: Path, *, resume: bool
         learner = build(job)
         if job.state is not None:
             learner.load_weights(job.state)
-        return [*_sizes(job, learner), *_stages(job), *_resources(job, learner)]
+        rows = [*_sizes(job, learner), *_stages(job), *_resources(job, learner)]
+        return rows if world.is_first else []
 
 
 def _sizes(job: Job, learner: Learner) -> Rows:

@@ -180,7 +180,8 @@ def test_all_bad_images_are_listed_at_once(tmp_path: Path, capsys: pytest.Captur
         assert found in message
     assert message.endswith("; replace them, or take them out of the folder, or set assets.on_bad to 'skip'")
     assert "\n" not in message
-    assert capsys.readouterr().err == ""
+    said = capsys.readouterr().err.splitlines()
+    assert [line for line in said if not line.startswith("check images: ")] == [], "progress apart, on a slow host"
 
 
 def test_of_many_bad_images_twenty_are_named(tmp_path: Path) -> None:

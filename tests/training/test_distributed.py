@@ -264,3 +264,23 @@ def test_signal_to_the_launcher_saves_and_ends_all(store: Store, tmp_path: Path,
     assert launcher.returncode == 0
     assert "--processes 2 --resume" in said
     assert read_checkpoint(out / "checkpoints" / "latest.pt")["step"] >= 3
+
+
+@pytest.mark.slow
+def test_bad_input_to_several_processes_is_one_line(store: Store, tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(tiny_recipe(batch_size=3).to_yaml())
+    command = [sys.executable, "-m", "smile_synth", "pretrain", str(recipe), "--out", str(tmp_path / "run")]
+    for data, what in ((tmp_path / "absent.zarr", "absent.zarr"), (store.path, "3 clips must be divisible by the 2")):
+        done = _run([*command, "--data", str(data), "--device", "cpu", "--processes", "2"])
+        assert done.returncode == 2
+        assert len(done.stderr.splitlines()) == 1, done.stderr
+        assert what in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_dry_run_of_several_processes_speaks_once(store: Store, tmp_path: Path) -> None:
+    said = _train_in_two(store, tmp_path / "run", tiny_recipe(), "--dry-run")
+    assert said.count("Nothing was written") == 1
+    assert "2 x cpu" in said
