@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from fault_lab import ERRORS, KINDS, DiskFault, Ended, Tally, command_line, run, started, tree_digest
 
+from smile_synth.store import document
+
 RECIPE = """
 name: faults
 seed: 5
@@ -418,11 +420,16 @@ def _changed(value: Any, rng: random.Random, new: Any) -> Any:
 def crafted_roots(bench: Bench, count: int) -> Tally:
     """Root documents with wrong, absent and huge values and a right checksum."""
     tally = Tally("store: crafted root documents")
-    root = json.loads((bench.store / "zarr.json").read_text())
+    root = json.loads((bench.store / "zarr.json").read_text())["attributes"]["smile_synth"]
     values: tuple[Any, ...] = (None, -1, 2**70, "x", [], {}, True, 0.5, {"a": 1}, "\x1b[31m", [[]] * 5)
     for rng, folder in bench.trial(tally.fault, count):
         path = _copied(bench.store, folder)
-        (path / "zarr.json").write_text(json.dumps(_changed(root, rng, rng.choice(values))))
+        content = _changed(root, rng, rng.choice(values))
+        if isinstance(content, dict) and rng.random() < 0.8:
+            rest = {key: value for key, value in content.items() if key != "digest"}
+            content["digest"] = document.digest(document.encode(rest))
+        text = json.dumps({"attributes": {"smile_synth": content}, "node_type": "group", "zarr_format": 3})
+        (path / "zarr.json").write_text(text)
         command = rng.choice((["info"], ["verify"], ["preview", "--out", str(folder / "p.png")]))
         _expect_one_line(tally, run(command_line(command[0], str(path), *command[1:]), cwd=folder), "a crafted root")
     return tally

@@ -28,6 +28,10 @@ class GeneratorError(SmileSynthError):
     """A generator cannot be found, cannot be built, or failed in a clip."""
 
 
+class UntrustedCodeError(GeneratorError):
+    """Somebody else's file names code that would have to be run, and nobody said that it may be."""
+
+
 class StoreError(SmileSynthError):
     """A store is missing, unfinished, damaged or of another kind than asked for."""
 

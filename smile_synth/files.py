@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+SYNCS_AT_ONCE = 16
 
 
 def replace_file(path: Path, write: bytes | str | Callable[[Path], object], *, drafts: Path | None = None) -> None:
@@ -44,6 +47,12 @@ def sync_file(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def sync_all(paths: Iterable[Path]) -> None:
+    """Have files or folders on the disk; together, because a disk commits many at once as fast as one."""
+    with ThreadPoolExecutor(SYNCS_AT_ONCE, thread_name_prefix="sync") as pool:
+        list(pool.map(sync_file, paths))
 
 
 def sync_folder(path: Path) -> None:

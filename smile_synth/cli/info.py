@@ -67,7 +67,7 @@ def facts_of(store: Store) -> dict[str, Any]:
         "labels": {name: spec.unit or spec.kind for name, spec in store.label_specs.items()},
         "assets": {f"{kind}s": count for kind, count in sorted(kinds.items())},
         "licences": dict(licences.most_common()),
-        "versions": store.attributes["versions"],
+        "versions": store.manifest.versions,
     }
 
 

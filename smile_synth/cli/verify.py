@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from smile_synth.generator.dataset import Dataset
     from smile_synth.store import Store
-    from smile_synth.store.verify import Finding
+    from smile_synth.store.verify import Damage
 
 EXIT_DAMAGED = 1
 MAX_SHOWN = 20
@@ -26,6 +26,9 @@ def verify(
     rerender: Annotated[int, typer.Option(min=0, help="Render so many random clips again, and compare.")] = 0,
     repair: Annotated[bool, typer.Option("--repair", help="Render lost and damaged shards again.")] = False,
     folder: Annotated[Path, typer.Option(help="Where relative paths of the store's recipe start.")] = Path(),
+    trust_code: Annotated[
+        bool, typer.Option("--trust-code", help="Run generator files that the store's recipe names; read them first.")
+    ] = False,
     threads: Annotated[int | None, typer.Option(min=1, help="Files read at a time.  [default: one a core]")] = None,
 ) -> None:
     """Check every byte of a store, that it decodes, and that its arrays fit together.
@@ -40,33 +43,35 @@ def verify(
     """
     from smile_synth.machine.cores import num_cores
     from smile_synth.store import Store
-    from smile_synth.store.verify import dataset_of, repair_store, verify_store
+    from smile_synth.store.verify import repair_store, restore_root, stored_dataset, verify_store
     from smile_synth.store.verify import rerender as render_again
 
+    if repair and restore_root(store):
+        typer.echo("The root document was written again from its copy.")
     opened = Store.open(store)
-    findings = verify_store(opened, threads=threads or num_cores())
-    _show(findings)
-    dataset = dataset_of(opened, folder) if rerender or (repair and findings) else None
-    if repair and dataset is not None and findings:
+    damages = verify_store(opened, threads=threads or num_cores())
+    _show(damages)
+    dataset = stored_dataset(opened, folder, trust_code=trust_code) if rerender or (repair and damages) else None
+    if repair and dataset is not None and damages:
         _note_difference(opened, dataset)
-        before = len(findings)
-        findings = repair_store(opened, dataset, findings)
-        typer.echo(f"{before - len(findings)} of {before} findings were repaired.")
+        before = len(damages)
+        damages = repair_store(opened, dataset, damages)
+        typer.echo(f"{before - len(damages)} of {before} damaged places were repaired.")
         opened = Store.open(store)
     if rerender and dataset is not None:
         _note_difference(opened, dataset)
         others = render_again(opened, dataset, rerender)
         _show(others)
         typer.echo(f"{min(rerender, len(opened))} clips were rendered again.")
-        findings += others
-    _conclude(opened, findings, repair)
+        damages += others
+    _conclude(opened, damages, repair)
 
 
-def _show(findings: list[Finding]) -> None:
-    for finding in findings[:MAX_SHOWN]:
-        typer.echo(f"DAMAGED {finding}")
-    if len(findings) > MAX_SHOWN:
-        typer.echo(f"... and {len(findings) - MAX_SHOWN} more")
+def _show(damages: list[Damage]) -> None:
+    for damage in damages[:MAX_SHOWN]:
+        typer.echo(f"DAMAGED {damage}")
+    if len(damages) > MAX_SHOWN:
+        typer.echo(f"... and {len(damages) - MAX_SHOWN} more")
 
 
 def _note_difference(store: Store, dataset: Dataset) -> None:
@@ -74,13 +79,13 @@ def _note_difference(store: Store, dataset: Dataset) -> None:
 
     difference = difference_now(store, dataset)
     if difference:
-        typer.echo(f"Note: {difference}; clips may come out otherwise.")
+        typer.echo(f"Note: {difference}; clips may differ.")
 
 
-def _conclude(store: Store, findings: list[Finding], repair: bool) -> None:
-    if not findings:
+def _conclude(store: Store, damages: list[Damage], repair: bool) -> None:
+    if not damages:
         typer.echo(f"{store.path} is sound: {store.num_clips} clips, digest {store.digest[:16]}.")
         return
     advice = "render the store again" if repair else f"repair it with: smile-synth verify {store.path} --repair"
-    typer.echo(f"{store.path} has {len(findings)} damaged places; {advice}", err=True)
+    typer.echo(f"{store.path} has {len(damages)} damaged places; {advice}", err=True)
     raise typer.Exit(EXIT_DAMAGED)

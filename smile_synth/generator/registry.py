@@ -10,13 +10,15 @@ import inspect
 import sys
 import traceback
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from smile_synth.errors import GeneratorError, nearest
+from smile_synth.errors import GeneratorError, UntrustedCodeError, nearest, printable
 from smile_synth.generator.base import Generator
 from smile_synth.generator.deadline import deadline
 from smile_synth.params import StrictParams
@@ -46,6 +48,23 @@ class FoundGenerator:
     problem: str
 
 
+_UNTRUSTED: ContextVar[str] = ContextVar("smile_synth_untrusted", default="")
+
+
+@contextmanager
+def registered_only(origin: str) -> Iterator[None]:
+    """Let ``find`` import nothing but generators that installed packages register, while the block runs.
+
+    Args:
+        origin: what names the generators and is not trusted to run code, such as ``the recipe of clips.zarr``.
+    """
+    token = _UNTRUSTED.set(origin)
+    try:
+        yield
+    finally:
+        _UNTRUSTED.reset(token)
+
+
 def find(name: str, folder: Path) -> type[Generator[Any]]:
     """Return the class of a generator.
 
@@ -56,7 +75,16 @@ def find(name: str, folder: Path) -> type[Generator[Any]]:
     Raises:
         GeneratorError: nothing is found, a name is registered twice, the plug-in's own code fails when it is
             imported, or what is found is no generator.
+        UntrustedCodeError: it is not registered, inside ``registered_only``.
     """
+    origin = _UNTRUSTED.get()
+    if origin and (":" in name or name.endswith(".py")):
+        place = name.partition(":")[0]
+        what = str(folder / place) if place.endswith(".py") else f"the module {place}"
+        raise UntrustedCodeError(
+            f"{printable(origin)} names the generator {name!r}, which no installed package registers: it would run "
+            f"{printable(what)}. Read it first, then allow it with --trust-code"
+        )
     if name.endswith(".py"):
         return find(f"{name}:{_only_class(folder / name, name)}", folder)
     place, colon, class_name = name.rpartition(":")

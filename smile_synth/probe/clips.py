@@ -17,7 +17,7 @@ from smile_synth.randomness import stream
 from smile_synth.recipe.dataset import CanvasParams, DatasetParams, StoreParams
 from smile_synth.recipe.probe import ProbeParams
 from smile_synth.store import Store, render_store
-from smile_synth.store.manifest import describe
+from smile_synth.store.manifest import Manifest
 
 Part = Literal["train", "test"]
 PARTS: tuple[Part, Part] = ("train", "test")
@@ -136,7 +136,7 @@ def cached_store(dataset: Dataset, name: str, folder: Path, *, workers: int) -> 
     """
     recipe = {"name": name, "seed": dataset.seed, "dataset": dataset.params.model_dump(mode="json")}
     # By all that decides over a byte: one cache serves a recipe wherever it is called from, and never old clips.
-    path = folder / f"{name}-{digest_of(describe(dataset, recipe))}.zarr"
+    path = folder / f"{name}-{Manifest.of(dataset, recipe).store_id}.zarr"
     folder.mkdir(parents=True, exist_ok=True)
     # A few clips are rendered before new processes have started.
     workers = workers if len(dataset) >= CLIPS_WORTH_PROCESSES else 0

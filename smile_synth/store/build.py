@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from smile_synth.store.compression import clip_compressor
 from smile_synth.store.layout import Layout, shard_file
 from smile_synth.store.shard import ShardWriter
 from smile_synth.store.spec import ArraySpec
-from smile_synth.store.workspace import Workspace
+from smile_synth.store.workspace import Receipt, Workspace
 
 
 def build_shard(
@@ -47,26 +46,26 @@ def build_shard(
 
 def draft_shard(
     dataset: Dataset, layout: Layout, folder: Path, shard: int, on_clip: Callable[[int], None]
-) -> tuple[dict[str, Path], dict[str, Any]]:
+) -> tuple[dict[str, Path], Receipt]:
     """Render one shard of every array into ``folder``.
 
     Returns:
-        The files by their path inside the store; and the receipt, which has each file's size and CRC-32C.
+        The files by their path inside the store; and the receipt, which has each file's size and seal.
     """
     drafts: dict[str, Path] = {}
-    receipt: dict[str, Any] = {}
+    receipt: Receipt = {}
     values = empty_values(layout.arrays, len(layout.clips_of(shard)))
     with contextlib.ExitStack() as stack:
         writers = {}
         for spec in layout.arrays:
             draft = drafts[shard_file(spec, shard)] = folder / spec.name.replace("/", "-")
-            writers[spec.name] = stack.enter_context(ShardWriter(draft, layout.clips_per_shard))
+            writers[spec.name] = stack.enter_context(ShardWriter(draft, layout.place(spec, shard)))
         _write_clips(writers, dataset, layout, shard, values, on_clip)
         for spec in layout.arrays:
             if not spec.compressed:
                 _write_values(writers[spec.name], spec, values)
             writers[spec.name].finish()
-            receipt[spec.name] = {"nbytes": writers[spec.name].nbytes, "crc32c": f"{writers[spec.name].crc:08x}"}
+            receipt[spec.name] = {"nbytes": writers[spec.name].nbytes, "seal": writers[spec.name].seal}
     return drafts, receipt
 
 
@@ -101,5 +100,5 @@ def writing_failed(error: OSError, what: str) -> str:
     """Return the message for a file that could not be written."""
     return (
         f"{what} could not be written: {error.strerror or error}; completed shards are safe: "
-        f"{repair(error)} and run the same command again to go on"
+        f"{repair(error)} and run the same command again to resume"
     )

@@ -1,16 +1,14 @@
-"""JSON documents of a store: one way to write each, a checksum inside, replaced as a whole."""
+"""JSON documents of a store: one way to write each, read with care, replaced as a whole."""
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
-import socket
 from pathlib import Path
 from typing import Any
 
-import google_crc32c
-
 from smile_synth.errors import DamagedStoreError
+from smile_synth.files import replace_file, sync_folder
 
 
 def encode(document: Any) -> bytes:
@@ -18,9 +16,33 @@ def encode(document: Any) -> bytes:
     return json.dumps(document, indent=1, sort_keys=True, ensure_ascii=True, allow_nan=False).encode() + b"\n"
 
 
-def crc_hex(data: bytes) -> str:
-    """Return the CRC-32C of ``data`` as eight hex digits."""
-    return f"{google_crc32c.value(data):08x}"
+def digest(data: bytes) -> str:
+    """Return the SHA-256 of ``data`` in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def decode(data: bytes, path: Path) -> Any:
+    """Return the document in ``data``.
+
+    Args:
+        data: what was read.
+        path: where, for the error.
+
+    Raises:
+        DamagedStoreError: it is not JSON, or no document of ours could look so.
+    """
+    try:
+        document = json.loads(data, parse_constant=_refuse)
+        # Numbers that cannot be written again, and nesting that cannot be walked, are found here and nowhere else.
+        encode(document)
+    except (ValueError, RecursionError, OverflowError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise DamagedStoreError(f"{path} is not valid JSON ({reason}); the file is damaged") from None
+    return document
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")
 
 
 def read(path: Path) -> Any:
@@ -29,10 +51,13 @@ def read(path: Path) -> Any:
     Raises:
         DamagedStoreError: the file is not JSON.
     """
-    try:
-        return json.loads(path.read_bytes())
-    except ValueError as error:
-        raise DamagedStoreError(f"{path} is not valid JSON ({error}); the file is damaged") from None
+    return decode(path.read_bytes(), path)
+
+
+def short(value: object) -> str:
+    """Return a value as Python writes it, cut to a length that people read."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def replace(path: Path, data: bytes, *, drafts: Path) -> None:
@@ -43,7 +68,13 @@ def replace(path: Path, data: bytes, *, drafts: Path) -> None:
         data: its whole content.
         drafts: folder on the same file system where the file grows.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = drafts / f".{path.name}.{socket.gethostname()}.{os.getpid()}"
-    draft.write_bytes(data)
-    draft.replace(path)
+    make_folder(path.parent)
+    replace_file(path, data, drafts=drafts)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, and have them on the disk."""
+    if not path.is_dir():
+        make_folder(path.parent)
+        path.mkdir(exist_ok=True)
+        sync_folder(path.parent)

@@ -16,6 +16,7 @@ from smile_synth.errors import StoreError
 from smile_synth.generator.labels import LabelSpec
 from smile_synth.render import motion_shape
 from smile_synth.scene import NO_ASSET, Canvas
+from smile_synth.store.shard import Place
 from smile_synth.store.spec import ArraySpec
 from smile_synth.store.truth import truth_arrays
 
@@ -31,12 +32,14 @@ class Layout:
         clips_per_shard: clips of one shard file; the last shard may hold fewer.
         zstd_level: level of the frames' compression.
         arrays: every array, ``frames`` first.
+        store_id: 32 hex digits that stand for everything that makes the store's clips; every shard is sealed to it.
     """
 
     num_clips: int
     clips_per_shard: int
     zstd_level: int
     arrays: tuple[ArraySpec, ...]
+    store_id: str
 
     @property
     def num_shards(self) -> int:
@@ -48,6 +51,10 @@ class Layout:
         first = shard * self.clips_per_shard
         return range(first, min(first + self.clips_per_shard, self.num_clips))
 
+    def place(self, spec: ArraySpec, shard: int) -> Place:
+        """Return where the shard ``shard`` of an array belongs."""
+        return Place(self.store_id, spec.name, shard, self.clips_per_shard)
+
     def array(self, name: str) -> ArraySpec:
         """Return the array called ``name``.
 
@@ -58,6 +65,12 @@ class Layout:
             if spec.name == name:
                 return spec
         raise StoreError(f"the store has no array {name!r}; it has {', '.join(spec.name for spec in self.arrays)}")
+
+    def metadata_files(self) -> list[str]:
+        """Return the paths of all metadata documents but the root's."""
+        names = [spec.name for spec in self.arrays]
+        groups = sorted({name.rpartition("/")[0] for name in names} - {""})
+        return sorted(f"{name}/zarr.json" for name in (*names, *groups))
 
     def metadata(self) -> dict[str, dict[str, Any]]:
         """Return the Zarr metadata documents of all arrays and inner groups, by path inside the store."""
@@ -100,6 +113,7 @@ def build_layout(
     clips_per_shard: int,
     zstd_level: int,
     motion_cell_px: int | None,
+    store_id: str,
     truth: Sequence[str] = (),
 ) -> Layout:
     """Return the layout of a store.
@@ -113,6 +127,7 @@ def build_layout(
         zstd_level: level of the frames' compression.
         motion_cell_px: side of the cells of the motion, in pixels; None for a store without motion.
         truth: kinds of dense truth, see ``truth_arrays``.
+        store_id: what the store's shards are sealed to.
 
     Raises:
         StoreError: a label's name cannot be a name in the store.
@@ -132,7 +147,7 @@ def build_layout(
         *truth_arrays(canvas, truth),
         *(_label_array(name, label_specs[name], k) for name in sorted(label_specs)),
     ]
-    return Layout(num_clips, min(clips_per_shard, num_clips), zstd_level, tuple(arrays))
+    return Layout(num_clips, min(clips_per_shard, num_clips), zstd_level, tuple(arrays), store_id)
 
 
 def _motion_array(canvas: Canvas, cell_px: int) -> ArraySpec:

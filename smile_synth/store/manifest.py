@@ -1,4 +1,4 @@
-"""What a store says of where it comes from, and how two such accounts differ."""
+"""What a store says of where it comes from, and how two such manifests differ."""
 
 from __future__ import annotations
 
@@ -6,69 +6,199 @@ import hashlib
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
-from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
 
 from smile_synth import __version__
 from smile_synth.assets import AssetRow
+from smile_synth.errors import StoreError
 from smile_synth.generator.dataset import Dataset
 from smile_synth.generator.labels import LabelSpec
-from smile_synth.generator.registry import code_digest
+from smile_synth.params import StrictParams, first_problem
+from smile_synth.recipe.dataset import TruthKind
 from smile_synth.scene import Canvas
 from smile_synth.store import document
-from smile_synth.store.layout import Layout, build_layout, label_document
+from smile_synth.store.code import code_digests, package_versions
+from smile_synth.store.layout import LABEL_NAME, Layout, build_layout, label_document
 
-FORMAT_VERSION = 1
-# What pixels depend on beside our own code.
-PACKAGES = ("numpy", "numba", "opencv-python", "pillow", "zstandard")
-
-
-def describe(dataset: Dataset, recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the account of a dataset that goes into its store.
-
-    Args:
-        dataset: what is rendered.
-        recipe: the whole resolved recipe.
-
-    Returns:
-        Plain values; equal accounts mean equal bytes.
-    """
-    assets = asset_columns(dataset.assets.rows)
-    store = dataset.params.store
-    return {
-        "format_version": FORMAT_VERSION,
-        "num_clips": len(dataset),
-        "canvas": asdict(dataset.canvas),
-        "max_objects": dataset.max_objects,
-        "clips_per_shard": min(store.clips_per_shard, len(dataset)),
-        "zstd_level": store.zstd_level,
-        "motion_cell_px": dataset.params.motion_cell_px,
-        "truth": list(store.truth),
-        "seed": dataset.seed,
-        "recipe": dict(recipe),
-        "versions": versions(),
-        "generators": list(dataset.generator_names),
-        "generator_code": code_digest(dataset.generator),
-        "labels": {name: label_document(spec) for name, spec in sorted(dataset.label_specs.items())},
-        "assets": assets,
-        "asset_digest": hashlib.sha256(document.encode(assets)).hexdigest(),
-        "licences": sorted(set(assets["licence"])),
-    }
+FORMAT_VERSION = 2
+# A clip of more bytes than this is taken for a damaged or crafted document, not for a clip.
+MAX_CLIP_NBYTES = 2**36
+Hex = Annotated[str, Field(pattern=r"^([0-9a-f]{2})*$")]
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of everything that decides over bytes."""
-    return {"smile-synth": __version__, "python": platform.python_version(), **_package_versions()}
+class CanvasDocument(StrictParams):
+    """Size of every clip."""
+
+    height: int = Field(ge=1, le=65536, description="rows, in pixels")
+    width: int = Field(ge=1, le=65536, description="columns, in pixels")
+    num_frames: int = Field(ge=1, le=65536, description="frames of a clip")
 
 
-def _package_versions() -> dict[str, str]:
-    found = {}
-    for package in PACKAGES:
+class LabelDocument(StrictParams):
+    """What a label means."""
+
+    description: str = Field(description="one sentence for people")
+    kind: Literal["class", "number"] = Field(description="how it is stored")
+    per: Literal["clip", "object"] = Field(description="what has a value each")
+    unit: str = Field(description="of a number")
+    classes: tuple[str, ...] = Field(description="names of the classes, in order of their numbers")
+
+
+class AssetColumns(StrictParams):
+    """The asset table, column by column; see ``AssetRow``."""
+
+    kind: tuple[Literal["background", "object"], ...] = Field(description="what a row is")
+    name: tuple[str, ...] = Field(description="unique within its kind")
+    class_name: tuple[str, ...] = Field(description="what an object is")
+    licence: tuple[str, ...] = Field(description="as stated")
+    source: tuple[str, ...] = Field(description="where it comes from")
+    digest: tuple[str, ...] = Field(description="of what the image is made of")
+
+    @model_validator(mode="after")
+    def _columns_are_of_one_length(self) -> Self:
+        lengths = {len(getattr(self, field.name)) for field in fields(AssetRow)}
+        if len(lengths) > 1:
+            raise ValueError(f"columns must be of one length, got {sorted(lengths)}")
+        return self
+
+
+class Manifest(StrictParams):
+    """Where a store comes from; equal manifests mean equal clips."""
+
+    format_version: Literal[2] = Field(2, description="of the store")
+    num_clips: int = Field(ge=1, le=10**12, description="clips of the store")
+    canvas: CanvasDocument = Field(description="size of every clip")
+    max_objects: int = Field(ge=0, le=65536, description="most layers of a clip")
+    clips_per_shard: int = Field(ge=1, le=65536, description="clips of one shard")
+    zstd_level: int = Field(ge=-(2**17), le=22, description="of the frames' compression")
+    motion_cell_px: int | None = Field(ge=1, le=65536, description="side of the motion's cells; null: no motion stored")
+    truth: tuple[TruthKind, ...] = Field(description="kinds of dense truth that are stored")
+    seed: int = Field(ge=0, description="of the dataset")
+    recipe: dict[str, Any] = Field(description="the whole resolved recipe")
+    versions: dict[str, str] = Field(description="of smile-synth, Python and the packages that clips depend on")
+    generators: tuple[str, ...] = Field(min_length=1, description="names of the families, the asked one first")
+    code: dict[str, str] = Field(description="digests of the code that clips depend on, by part")
+    labels: dict[Annotated[str, Field(pattern=f"^{LABEL_NAME.pattern}$")], LabelDocument] = Field(description="by name")
+    assets: AssetColumns = Field(description="the asset table")
+    asset_digest: Hex = Field(description="SHA-256 of the asset table")
+    licences: tuple[str, ...] = Field(description="of the assets")
+
+    @model_validator(mode="after")
+    def _clips_have_a_possible_size(self) -> Self:
+        canvas, objects = self.canvas, max(1, self.max_objects)
+        nbytes = canvas.num_frames * (canvas.height * canvas.width * 3 + objects * 64)
+        if nbytes > MAX_CLIP_NBYTES:
+            raise ValueError(f"a clip would have {nbytes:.3g} bytes, at most {MAX_CLIP_NBYTES:.3g} are possible")
+        return self
+
+    @classmethod
+    def of(cls, dataset: Dataset, recipe: Mapping[str, Any]) -> Manifest:
+        """Return the manifest of a dataset that is to be rendered.
+
+        Args:
+            dataset: what is rendered.
+            recipe: the whole resolved recipe.
+        """
+        assets = asset_columns(dataset.assets.rows)
+        store = dataset.params.store
+        return cls.parse(
+            {
+                "format_version": FORMAT_VERSION,
+                "num_clips": len(dataset),
+                "canvas": asdict(dataset.canvas),
+                "max_objects": dataset.max_objects,
+                "clips_per_shard": min(store.clips_per_shard, len(dataset)),
+                "zstd_level": store.zstd_level,
+                "motion_cell_px": dataset.params.motion_cell_px,
+                "truth": list(store.truth),
+                "seed": dataset.seed,
+                "recipe": dict(recipe),
+                "versions": {"smile-synth": __version__, "python": platform.python_version(), **package_versions()},
+                "generators": list(dataset.generator_names),
+                "code": code_digests(dataset.generator),
+                "labels": {name: label_document(spec) for name, spec in sorted(dataset.label_specs.items())},
+                "assets": assets,
+                "asset_digest": hashlib.sha256(document.encode(assets)).hexdigest(),
+                "licences": sorted(set(assets["licence"])),
+            },
+            origin="the dataset",
+        )
+
+    @classmethod
+    def parse(cls, values: Any, *, origin: str) -> Self:
+        """Check plain values, as they were read from JSON.
+
+        Args:
+            values: what should be a manifest.
+            origin: what to call it in an error.
+
+        Raises:
+            StoreError: it is none; says the first thing that is wrong.
+        """
         try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise StoreError(first_problem(error, cls, where=origin)) from None
+
+    def document(self) -> dict[str, Any]:
+        """Return it as plain values that JSON can hold; ``parse`` reads them back."""
+        return self.model_dump(mode="json")
+
+    @property
+    def size(self) -> Canvas:
+        """Size of every clip."""
+        return Canvas(**self.canvas.model_dump())
+
+    @cached_property
+    def label_specs(self) -> dict[str, LabelSpec]:
+        """Labels that every clip carries, by name."""
+        return {name: LabelSpec(**label.model_dump()) for name, label in sorted(self.labels.items())}
+
+    @cached_property
+    def asset_rows(self) -> list[AssetRow]:
+        """The asset table row by row."""
+        columns = [getattr(self.assets, field.name) for field in fields(AssetRow)]
+        return [AssetRow(*values) for values in zip(*columns, strict=True)]
+
+    @cached_property
+    def store_id(self) -> str:
+        """32 hex digits that stand for everything that makes the store's clips."""
+        return hashlib.blake2b(document.encode(self.what_makes_clips()), digest_size=16).hexdigest()
+
+    @cached_property
+    def layout(self) -> Layout:
+        """The arrays of the store and their shards."""
+        return build_layout(
+            self.size,
+            self.max_objects,
+            self.label_specs,
+            num_clips=self.num_clips,
+            clips_per_shard=self.clips_per_shard,
+            zstd_level=self.zstd_level,
+            motion_cell_px=self.motion_cell_px,
+            truth=self.truth,
+            store_id=self.store_id,
+        )
+
+    def what_makes_clips(self) -> dict[str, Any]:
+        """Return what decides over the bytes of the clips, what a user changes on purpose first.
+
+        What a recipe says of training and probing makes no clip, how long a clip may take to be sampled neither, nor
+        do the versions of smile-synth (its code is digested) and of Python.
+        """
+        values = self.document()
+        recipe = dict(self.recipe.get("dataset") or {})
+        recipe.pop("clip_timeout_s", None)
+        versions = {name: text for name, text in self.versions.items() if name not in ("smile-synth", "python")}
+        names = (
+            *("num_clips", "clips_per_shard", "zstd_level", "motion_cell_px", "truth", "canvas"),
+            *("generators", "max_objects", "labels", "asset_digest", "assets", "format_version"),
+        )
+        own = {name: values[name] for name in names}
+        return {"seed": self.seed, "dataset": recipe, "versions": versions, "code": dict(self.code), **own}
 
 
 def asset_columns(rows: Sequence[AssetRow]) -> dict[str, list[Any]]:
@@ -76,76 +206,30 @@ def asset_columns(rows: Sequence[AssetRow]) -> dict[str, list[Any]]:
     return {field.name: [getattr(row, field.name) for row in rows] for field in fields(AssetRow)}
 
 
-def asset_rows(columns: Mapping[str, Sequence[Any]]) -> list[AssetRow]:
-    """Return the asset table row by row."""
-    names = [field.name for field in fields(AssetRow)]
-    return [AssetRow(*values) for values in zip(*(columns[name] for name in names), strict=True)]
-
-
-def layout_of(account: Mapping[str, Any]) -> Layout:
-    """Return the layout of the store that an account describes."""
-    return build_layout(
-        canvas_of(account),
-        account["max_objects"],
-        label_specs_of(account),
-        num_clips=account["num_clips"],
-        clips_per_shard=account["clips_per_shard"],
-        zstd_level=account["zstd_level"],
-        # Stores older than motion have none, and say nothing of it.
-        motion_cell_px=account.get("motion_cell_px"),
-        truth=account.get("truth", ()),
-    )
-
-
-def canvas_of(account: Mapping[str, Any]) -> Canvas:
-    """Return the size of the clips that an account describes."""
-    return Canvas(**account["canvas"])
-
-
-def label_specs_of(account: Mapping[str, Any]) -> dict[str, LabelSpec]:
-    """Return the labels that an account describes."""
-    return {name: LabelSpec(**{**spec, "classes": tuple(spec["classes"])}) for name, spec in account["labels"].items()}
-
-
-def first_difference(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
-    """Return the first thing that makes two accounts describe other clips, or an empty string.
-
-    What a recipe says of training and probing makes no clip, and is not compared.
+def first_difference(ours: Manifest, theirs: Manifest) -> str:
+    """Return the first thing that makes two manifests describe other clips, or an empty string.
 
     Args:
-        ours: account of the store.
-        theirs: account of what is to be rendered now.
+        ours: of the store.
+        theirs: of what is to be rendered now.
     """
-    return next(_differences(_what_makes_clips(ours), _what_makes_clips(theirs)), "")
+    for path, was, now in differences(ours.what_makes_clips(), theirs.what_makes_clips()):
+        part = path.removeprefix("code.")
+        if part != path:
+            was_version, now_version = (manifest.versions.get("smile-synth", "?") for manifest in (ours, theirs))
+            what = f"the code of {part}" if part != "generator" else "the code of the generator"
+            return f"{what} is another now (smile-synth {was_version} then, {now_version} now)"
+        return f"{path} is {document.short(was)} in the store and {document.short(now)} now"
+    return ""
 
 
-def _what_makes_clips(account: Mapping[str, Any]) -> dict[str, Any]:
-    # In this order: what a user changes on purpose comes before what follows from it.
-    made_of = ("seed", "num_clips", "clips_per_shard", "zstd_level", "canvas", "generators", "max_objects")
-    consequences = ("versions", "generator_code", "labels", "asset_digest", "assets", "format_version")
-    recipe = dict(account["recipe"].get("dataset") or {})
-    # How long a clip may take decides over no pixel: it may be raised to finish a store.
-    recipe.pop("clip_timeout_s", None)
-    return {
-        "seed": account["seed"],
-        "dataset": recipe,
-        "motion_cell_px": account.get("motion_cell_px"),
-        "truth": account.get("truth", []),
-        **{name: account[name] for name in (*made_of, *consequences)},
-    }
-
-
-def _differences(ours: Any, theirs: Any, path: str = "") -> Iterator[str]:
+def differences(ours: Any, theirs: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Yield (path, our value, their value) wherever two nested plain values differ."""
     if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
         for key in [*ours, *(key for key in theirs if key not in ours)]:
-            yield from _differences(ours.get(key), theirs.get(key), f"{path}.{key}" if path else str(key))
+            yield from differences(ours.get(key), theirs.get(key), f"{path}.{key}" if path else str(key))
     elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
         for place, (one, other) in enumerate(zip(ours, theirs, strict=True)):
-            yield from _differences(one, other, f"{path}[{place}]")
+            yield from differences(one, other, f"{path}[{place}]")
     elif ours != theirs:
-        yield f"{path} is {_short(ours)} in the store and {_short(theirs)} now"
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+        yield path, ours, theirs

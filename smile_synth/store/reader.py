@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-import google_crc32c
 import numpy as np
 import numpy.typing as npt
 from numcodecs.zstd import Zstd
@@ -18,9 +17,8 @@ from smile_synth.errors import DamagedStoreError, StoreError
 from smile_synth.generator.labels import LabelSpec
 from smile_synth.scene import Canvas
 from smile_synth.store.layout import Layout, shard_file
-from smile_synth.store.manifest import asset_rows, canvas_of, label_specs_of, layout_of
-from smile_synth.store.root import read_root
-from smile_synth.store.shard import CRC_NBYTES, MISSING, ShardFile, index_nbytes, parse_index
+from smile_synth.store.root import Root, read_root
+from smile_synth.store.shard import CRC_NBYTES, MISSING, ShardFile, checked_payload, parse_tail
 from smile_synth.store.spec import ArraySpec
 
 # Of each array; with frames and boxes of several stores this stays below the usual limit of 1,024 files.
@@ -76,9 +74,9 @@ class ArrayReader:
         """Open one shard file.
 
         Raises:
-            DamagedStoreError: it is missing, cut off, or its index is damaged.
+            DamagedStoreError: it is missing, cut off, damaged at its end, or belongs elsewhere.
         """
-        return ShardFile(self._store / shard_file(self.spec, shard), self._layout.clips_per_shard)
+        return ShardFile(self._store / shard_file(self.spec, shard), self._layout.place(self.spec, shard))
 
     def decode(self, file: ShardFile, slot: int, out: npt.NDArray[Any]) -> None:
         """Read the clip in ``slot`` of an open shard into ``out``.
@@ -111,13 +109,13 @@ class Store:
 
     Args:
         path: its folder.
-        attributes: what it says of itself, from ``read_root``.
+        manifest: what it says of itself, from ``read_root``.
     """
 
-    def __init__(self, path: Path, attributes: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, manifest: Root) -> None:
         self.path = path
-        self.attributes = dict(attributes)
-        self.layout = layout_of(attributes)
+        self.manifest = manifest
+        self.layout = manifest.layout
         self._readers: dict[str, ArrayReader] = {}
         self._columns: dict[str, npt.NDArray[Any]] = {}
 
@@ -146,53 +144,52 @@ class Store:
     @cached_property
     def canvas(self) -> Canvas:
         """Size of every clip."""
-        return canvas_of(self.attributes)
+        return self.manifest.size
 
     @property
     def max_objects(self) -> int:
         """Most layers of a clip; the arrays have at least one slot."""
-        return int(self.attributes["max_objects"])
+        return self.manifest.max_objects
 
     @property
     def motion_cell_px(self) -> int | None:
         """Side of the cells of the array ``motion``, in pixels; None where the store has none."""
-        cell_px = self.attributes.get("motion_cell_px")
-        return None if cell_px is None else int(cell_px)
+        return self.manifest.motion_cell_px
 
     @property
     def truth(self) -> tuple[str, ...]:
         """Kinds of dense truth that the store holds: ``flow``, ``visibility``, ``tracks``."""
-        return tuple(self.attributes.get("truth", ()))
+        return self.manifest.truth
 
-    @cached_property
+    @property
     def label_specs(self) -> dict[str, LabelSpec]:
         """Labels that every clip carries, by name."""
-        return label_specs_of(self.attributes)
+        return self.manifest.label_specs
 
-    @cached_property
+    @property
     def assets(self) -> list[AssetRow]:
         """The asset table; ``background`` and ``object`` are its rows."""
-        return asset_rows(self.attributes["assets"])
+        return self.manifest.asset_rows
 
     @property
     def generators(self) -> tuple[str, ...]:
         """Names of the generators; the array ``generator`` says which made a clip."""
-        return tuple(self.attributes["generators"])
+        return self.manifest.generators
 
     @property
     def seed(self) -> int:
         """Seed of the dataset."""
-        return int(self.attributes["seed"])
+        return self.manifest.seed
 
     @property
     def recipe(self) -> dict[str, Any]:
         """The whole resolved recipe that the store was rendered from."""
-        return dict(self.attributes["recipe"])
+        return dict(self.manifest.recipe)
 
     @property
     def digest(self) -> str:
         """SHA-256 that stands for every byte of the store."""
-        return str(self.attributes["digest"])
+        return self.manifest.digest
 
     def reader(self, name: str) -> ArrayReader:
         """Return what reads single clips of the array ``name``."""
@@ -267,11 +264,10 @@ class Store:
 
     def _read_column(self, spec: ArraySpec) -> npt.NDArray[Any]:
         column = np.empty((self.num_clips, *spec.item_shape), np.dtype(spec.dtype).newbyteorder("<"))
-        crcs = self.attributes["shard_checksums"][spec.name]
         for shard in range(self.layout.num_shards):
             clips = self.layout.clips_of(shard)
             try:
-                self._read_small_shard(spec, shard, crcs[shard], column[clips.start : clips.stop])
+                self._read_small_shard(spec, shard, column[clips.start : clips.stop])
             except OSError as error:
                 raise StoreError(
                     f"store {self.path}, array {spec.name}, shard {shard}: cannot be read ({error.strerror})"
@@ -283,14 +279,16 @@ class Store:
                 ) from None
         return column
 
-    def _read_small_shard(self, spec: ArraySpec, shard: int, crc: str, out: npt.NDArray[Any]) -> None:
-        data = (self.path / shard_file(spec, shard)).read_bytes()
-        if f"{google_crc32c.value(data):08x}" != crc:
-            raise DamagedStoreError("the file fails its checksum")
-        tail = index_nbytes(self.layout.clips_per_shard)
-        index = parse_index(data[-tail:], data_nbytes=len(data) - tail)
-        for row, (offset, nbytes) in enumerate(index[: len(out)].tolist()):
+    def _read_small_shard(self, spec: ArraySpec, shard: int, out: npt.NDArray[Any]) -> None:
+        try:
+            data = (self.path / shard_file(spec, shard)).read_bytes()
+        except FileNotFoundError:
+            raise DamagedStoreError("the file is missing") from None
+        place = self.layout.place(spec, shard)
+        tail = parse_tail(data[-place.seal_nbytes - place.index_nbytes :], place, file_nbytes=len(data))
+        chunks = np.frombuffer(data, np.uint8)
+        for row, (offset, nbytes) in enumerate(tail.index[: len(out)].tolist()):
             if offset == MISSING or nbytes != spec.item_nbytes + CRC_NBYTES:
                 raise DamagedStoreError(f"the chunk of clip {shard * self.layout.clips_per_shard + row} is missing")
-            item = np.frombuffer(data, out.dtype, count=spec.item_nbytes // out.dtype.itemsize, offset=offset)
-            out[row] = item.reshape(spec.item_shape)
+            payload = checked_payload(chunks[offset : offset + nbytes], int(tail.checksums[row]))
+            out[row] = payload.view(out.dtype).reshape(spec.item_shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import google_crc32c
 import numpy as np
 from pydantic import ValidationError
 
 from smile_synth.errors import DamagedStoreError, StoreError
+from smile_synth.files import sync_all, sync_folder
 from smile_synth.generator.dataset import Dataset
+from smile_synth.generator.registry import registered_only
 from smile_synth.params import first_problem
 from smile_synth.progress import track
 from smile_synth.randomness import stream
@@ -24,17 +26,24 @@ from smile_synth.store.build import draft_shard, writing_failed
 from smile_synth.store.clip_values import DrawnClip, empty_values, fill_clip
 from smile_synth.store.consistency import inconsistencies
 from smile_synth.store.layout import shard_file
-from smile_synth.store.manifest import describe, first_difference
+from smile_synth.store.manifest import Manifest, first_difference
 from smile_synth.store.reader import Store
-from smile_synth.store.root import holds_only_ours, is_as_written, root_bytes
+from smile_synth.store.root import (
+    COPY,
+    holds_only_ours,
+    is_as_written,
+    read_copy,
+    read_root,
+    restorable_root,
+    shards_belong_to,
+)
+from smile_synth.store.shard import ShardFile
 from smile_synth.store.spec import ArraySpec
 from smile_synth.store.workspace import ROOT, Workspace
 
-READ_NBYTES = 4 * 2**20
-
 
 @dataclass(frozen=True)
-class Finding:
+class Damage:
     """Something wrong with a store.
 
     Args:
@@ -59,7 +68,7 @@ class Finding:
         return f"{', '.join(place) or 'metadata'}: {self.reason}{where}"
 
 
-def verify_store(store: Store, *, threads: int) -> list[Finding]:
+def verify_store(store: Store, *, threads: int) -> list[Damage]:
     """Read and check every byte of a store, decode every clip, and check that its arrays fit together.
 
     Args:
@@ -69,124 +78,160 @@ def verify_store(store: Store, *, threads: int) -> list[Finding]:
     Returns:
         What is wrong, in the order of arrays and shards; empty for a sound store.
     """
-    findings = [*_check_root(store), *_check_documents(store)]
+    damages = [*_check_root(store), *_check_documents(store), *_extra_files(store)]
     jobs = [(spec, shard) for spec in store.layout.arrays for shard in range(store.layout.num_shards)]
     clips = sum(len(store.layout.clips_of(shard)) for _, shard in jobs)
     with track(clips, "verify", unit="chunks") as progress, ThreadPoolExecutor(threads) as pool:
         for (_, shard), found in zip(jobs, pool.map(lambda job: _check_shard(store, *job), jobs), strict=True):
             progress.advance(len(store.layout.clips_of(shard)))
-            findings += found
-    if not any(finding.array for finding in findings):
-        findings += [Finding("", reason, array, clip=clip) for array, clip, reason in inconsistencies(store)]
-    return findings
+            damages += found
+    if not any(damage.array for damage in damages):
+        damages += [Damage("", reason, array, clip=clip) for array, clip, reason in inconsistencies(store)]
+    return damages
 
 
-def _check_root(store: Store) -> Iterator[Finding]:
-    if not is_as_written(store.path, store.attributes):
-        yield Finding(ROOT, "it was changed since the store was sealed")
+def _check_root(store: Store) -> Iterator[Damage]:
+    if not is_as_written(store.path, store.manifest):
+        yield Damage(ROOT, "it was changed since the store was sealed")
+    copy = read_copy(store.path)
+    if copy is None:
+        yield Damage(COPY, "the copy of the root document is missing or damaged")
+    elif copy != store.manifest:
+        lost = ROOT if shards_belong_to(store.path, copy) else COPY
+        yield Damage(lost, f"{ROOT} and its copy {COPY} are those of two stores")
 
 
-def _check_documents(store: Store) -> Iterator[Finding]:
-    for name, crc in store.attributes["metadata_checksums"].items():
+def _check_documents(store: Store) -> Iterator[Damage]:
+    for name, digest in store.manifest.metadata_digests.items():
         path = store.path / name
         if not path.is_file():
-            yield Finding(name, "the file is missing", array=_array_of(name))
-        elif document.crc_hex(path.read_bytes()) != crc:
-            yield Finding(name, "the metadata fails its checksum", array=_array_of(name))
+            yield Damage(name, "the file is missing", array=_array_of(name))
+        elif document.digest(path.read_bytes()) != digest:
+            yield Damage(name, "the metadata fails its checksum", array=_array_of(name))
+
+
+def _extra_files(store: Store) -> Iterator[Damage]:
+    layout = store.layout
+    ours = {ROOT, COPY, *store.manifest.metadata_digests}
+    ours |= {shard_file(spec, shard) for spec in layout.arrays for shard in range(layout.num_shards)}
+    for folder in sorted({name.partition("/")[0] for name in ours} - {ROOT}):
+        for path in sorted((store.path / folder).rglob("*")):
+            name = path.relative_to(store.path).as_posix()
+            if not path.is_dir() and name not in ours:
+                yield Damage(name, "no file of this store; move it away")
 
 
 def _array_of(name: str) -> str:
     return name.removesuffix(f"/{ROOT}")
 
 
-def _check_shard(store: Store, spec: ArraySpec, shard: int) -> list[Finding]:
+def _check_shard(store: Store, spec: ArraySpec, shard: int) -> list[Damage]:
     name = shard_file(spec, shard)
+    reader = store.reader(spec.name)
     try:
-        crc = file_crc(store.path / name)
+        file = reader.open_shard(shard)
+        found = [Damage(name, text, spec.name, shard, clip) for clip, text in _check_chunks(store, file, spec, shard)]
+        if not found:
+            file.check_payload()
+        if not found and file.tail.seal != store.manifest.shard_seals[spec.name][shard]:
+            found = [Damage(name, "it holds other clips than were sealed", spec.name, shard)]
     except OSError as error:
-        return [Finding(name, f"the file cannot be read ({error.strerror})", spec.name, shard)]
-    is_whole = crc == store.attributes["shard_checksums"][spec.name][shard]
-    found = [Finding(name, reason, spec.name, shard, clip) for clip, reason in _check_chunks(store, spec, shard)]
-    if not is_whole and not found:
-        found = [Finding(name, "the file fails its checksum", spec.name, shard)]
+        return [Damage(name, f"the file cannot be read ({error.strerror})", spec.name, shard)]
+    except DamagedStoreError as error:
+        return [Damage(name, str(error), spec.name, shard)]
     return found
 
 
-def _check_chunks(store: Store, spec: ArraySpec, shard: int) -> Iterator[tuple[int | None, str]]:
+def _check_chunks(store: Store, file: ShardFile, spec: ArraySpec, shard: int) -> Iterator[tuple[int, str]]:
     reader = store.reader(spec.name)
     out = np.empty(spec.item_shape, spec.dtype)
-    try:
-        file = reader.open_shard(shard)
-    except (DamagedStoreError, OSError) as error:
-        yield None, str(error)
-        return
     for slot, clip in enumerate(store.layout.clips_of(shard)):
         try:
             reader.decode(file, slot, out)
-        except (DamagedStoreError, OSError) as error:
+        except DamagedStoreError as error:
             yield clip, str(error)
 
 
-def file_crc(path: Path) -> str:
-    """Return the CRC-32C of a file as eight hex digits; only a few megabytes are in memory at a time."""
-    crc = 0
-    with path.open("rb") as file:
-        while data := file.read(READ_NBYTES):
-            crc = google_crc32c.extend(crc, data)
-    return f"{crc:08x}"
+def restore_root(path: Path) -> bool:
+    """Write the root document again from its copy where it is lost, damaged or another store's.
+
+    Args:
+        path: folder of the store.
+
+    Returns:
+        Whether that was needed.
+
+    Raises:
+        DamagedStoreError: it is needed, and there is no copy that belongs to the shards.
+        StoreError: there is no store, or it cannot be written.
+    """
+    try:
+        if shards_belong_to(path, read_root(path)):
+            return False
+    except DamagedStoreError:
+        pass
+    except StoreError:
+        if read_copy(path) is None:
+            raise
+    root = restorable_root(path)
+    workspace = Workspace(path)
+    try:
+        document.make_folder(workspace.folder)
+        with workspace.locked():
+            document.replace(path / ROOT, root.to_bytes(), drafts=workspace.folder)
+            workspace.remove()
+    except OSError as error:
+        raise StoreError(writing_failed(error, f"store {path}")) from error
+    return True
 
 
-def dataset_of(store: Store, folder: Path) -> Dataset:
+def stored_dataset(store: Store, folder: Path, *, trust_code: bool = False) -> Dataset:
     """Return the dataset that a store was rendered from.
 
     Args:
         store: whose recipe and seed to take.
         folder: what relative paths of the recipe start from.
+        trust_code: let the recipe name generators in files and modules that no installed package registers; their
+            code is run.
 
     Raises:
         StoreError: the store's recipe is not valid here.
+        UntrustedCodeError: it names such a generator, and its code is not trusted.
     """
     try:
-        params = DatasetParams.model_validate(_recipe_with_motion(store))
+        params = DatasetParams.model_validate(store.recipe.get("dataset"))
     except ValidationError as error:
         raise StoreError(first_problem(error, DatasetParams, where=f"recipe of {store.path}")) from None
-    return Dataset(params, seed=store.seed, folder=folder)
-
-
-def _recipe_with_motion(store: Store) -> Any:
-    """Return what the recipe says of the dataset; stores older than motion have none, and say nothing of it."""
-    values = store.recipe.get("dataset")
-    if "motion_cell_px" in store.attributes or not isinstance(values, dict):
-        return values
-    return {**values, "store": {**(values.get("store") or {}), "motion": None}}
+    with contextlib.nullcontext() if trust_code else registered_only(f"the recipe of {store.path}"):
+        return Dataset(params, seed=store.seed, folder=folder)
 
 
 def difference_now(store: Store, dataset: Dataset) -> str:
     """Return what is not as it was when the store was rendered, such as a version; empty if nothing."""
-    return first_difference(store.attributes, describe(dataset, store.recipe))
+    return first_difference(store.manifest, Manifest.of(dataset, store.recipe))
 
 
-def rerender(store: Store, dataset: Dataset, count: int) -> list[Finding]:
+def rerender(store: Store, dataset: Dataset, count: int) -> list[Damage]:
     """Render random clips again from recipe and seed, and compare every value with the store.
 
     Args:
         store: opened.
-        dataset: from ``dataset_of``.
+        dataset: from ``stored_dataset``.
         count: how many clips, at most all.
 
     Returns:
         The clips that came out otherwise.
     """
     chosen = stream(secrets.randbits(63), "rerender").permutation(store.num_clips)[:count]
-    findings = []
+    damages = []
     with track(len(chosen), "rerender") as progress:
         for clip in sorted(chosen.tolist()):
-            findings += [
-                Finding("", "rendering it again gives other values", name, clip // store.layout.clips_per_shard, clip)
+            damages += [
+                Damage("", "rendering it again gives other values", name, clip // store.layout.clips_per_shard, clip)
                 for name in _arrays_that_differ(store, dataset, clip)
             ]
             progress.advance()
-    return findings
+    return damages
 
 
 def _arrays_that_differ(store: Store, dataset: Dataset, clip: int) -> list[str]:
@@ -202,15 +247,15 @@ def _arrays_that_differ(store: Store, dataset: Dataset, clip: int) -> list[str]:
     return [name for name in now if np.ascontiguousarray(now[name]).tobytes() != then[name].tobytes()]
 
 
-def repair_store(store: Store, dataset: Dataset, findings: Sequence[Finding]) -> list[Finding]:
+def repair_store(store: Store, dataset: Dataset, damages: Sequence[Damage]) -> list[Damage]:
     """Render lost and damaged shards again, and write damaged metadata again.
 
     Nothing is replaced unless the new file has exactly the checksum that the store was sealed with.
 
     Args:
         store: opened.
-        dataset: from ``dataset_of``.
-        findings: from ``verify_store``.
+        dataset: from ``stored_dataset``.
+        damages: from ``verify_store``.
 
     Returns:
         What could not be repaired.
@@ -223,8 +268,8 @@ def repair_store(store: Store, dataset: Dataset, findings: Sequence[Finding]) ->
         workspace.create()
         with workspace.locked():
             left = [
-                *_repair_documents(store, workspace, findings),
-                *_repair_shards(store, dataset, workspace, findings),
+                *_repair_documents(store, workspace, damages),
+                *_repair_shards(store, dataset, workspace, damages),
             ]
             workspace.remove()
     except OSError as error:
@@ -232,31 +277,30 @@ def repair_store(store: Store, dataset: Dataset, findings: Sequence[Finding]) ->
     return left
 
 
-def _repair_documents(store: Store, workspace: Workspace, findings: Sequence[Finding]) -> Iterator[Finding]:
+def _repair_documents(store: Store, workspace: Workspace, damages: Sequence[Damage]) -> Iterator[Damage]:
     documents = {name: document.encode(value) for name, value in store.layout.metadata().items()}
+    documents[COPY] = store.manifest.to_bytes()
     if holds_only_ours(store.path):
-        documents[ROOT] = root_bytes(store.attributes)
-    for finding in findings:
-        if finding.shard is not None or not finding.file:
+        documents[ROOT] = store.manifest.to_bytes()
+    for damage in damages:
+        if damage.shard is not None or not damage.file:
             continue
-        data = documents.get(finding.file)
-        expected = store.attributes["metadata_checksums"].get(finding.file)
-        if data is None or expected not in (None, document.crc_hex(data)):
-            yield finding
+        data = documents.get(damage.file)
+        expected = store.manifest.metadata_digests.get(damage.file)
+        if data is None or expected not in (None, document.digest(data)):
+            yield damage
         else:
-            document.replace(store.path / finding.file, data, drafts=workspace.folder)
+            document.replace(store.path / damage.file, data, drafts=workspace.folder)
 
 
-def _repair_shards(
-    store: Store, dataset: Dataset, workspace: Workspace, findings: Sequence[Finding]
-) -> Iterator[Finding]:
-    damaged = sorted({finding.shard for finding in findings if finding.shard is not None and finding.file})
+def _repair_shards(store: Store, dataset: Dataset, workspace: Workspace, damages: Sequence[Damage]) -> Iterator[Damage]:
+    damaged = sorted({damage.shard for damage in damages if damage.shard is not None and damage.file})
     clips = sum(len(store.layout.clips_of(shard)) for shard in damaged)
     with track(clips, "repair") as progress:
         for shard in damaged:
-            files = {finding.file: finding for finding in findings if finding.shard == shard}
+            files = {damage.file: damage for damage in damages if damage.shard == shard}
             yield from _repair_shard(store, dataset, workspace, shard, files, lambda clip: progress.advance())
-    yield from (finding for finding in findings if not finding.file)
+    yield from (damage for damage in damages if not damage.file)
 
 
 def _repair_shard(
@@ -264,17 +308,20 @@ def _repair_shard(
     dataset: Dataset,
     workspace: Workspace,
     shard: int,
-    files: dict[str, Finding],
+    files: dict[str, Damage],
     on_clip: Callable[[int], Any],
-) -> Iterator[Finding]:
+) -> Iterator[Damage]:
     with workspace.drafts(shard) as folder:
         drafts, receipt = draft_shard(dataset, store.layout, folder, shard, on_clip)
+        sync_all(drafts.values())
         for spec in store.layout.arrays:
             name = shard_file(spec, shard)
             if name not in files:
                 continue
-            if receipt[spec.name]["crc32c"] == store.attributes["shard_checksums"][spec.name][shard]:
-                (store.path / name).parent.mkdir(parents=True, exist_ok=True)
-                drafts[name].replace(store.path / name)
+            if receipt[spec.name]["seal"] == store.manifest.shard_seals[spec.name][shard]:
+                target = store.path / name
+                document.make_folder(target.parent)
+                drafts[name].replace(target)
+                sync_folder(target.parent)
             else:
                 yield files[name]

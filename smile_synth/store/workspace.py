@@ -1,4 +1,4 @@
-"""The folder inside a store that is being rendered: its account, its lock, its drafts and its receipts."""
+"""The folder inside a store that is being rendered: its manifest, its lock, its drafts and its receipts."""
 
 from __future__ import annotations
 
@@ -11,11 +11,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from smile_synth.errors import StoreError
+from smile_synth.errors import DamagedStoreError, StoreError
+from smile_synth.files import sync_all
 from smile_synth.store import document
+from smile_synth.store.manifest import Manifest
 
 WORKSPACE = ".render"
 ROOT = "zarr.json"
+# Size in bytes ("nbytes") and seal ("seal") of a shard's file, by array.
+Receipt = dict[str, dict[str, Any]]
 
 
 class Workspace:
@@ -53,36 +57,48 @@ class Workspace:
             raise StoreError(f"{self.store} is a file; give --out a new folder")
         if self.store.is_dir() and not self.folder.is_dir() and any(self.store.iterdir()) and not self.is_sealed:
             raise StoreError(f"{self.store} holds files that are no store of ours; give --out a new or empty folder")
-        self.receipts.mkdir(parents=True, exist_ok=True)
+        document.make_folder(self.receipts)
 
-    def account(self) -> dict[str, Any] | None:
-        """Return the account of what is being rendered, None before there is one."""
+    def manifest(self) -> Manifest | None:
+        """Return the manifest of what is being rendered, None before there is one.
+
+        Raises:
+            StoreError: it is damaged, or of another version.
+        """
         path = self.folder / "job.json"
-        if not path.is_file():
+        # A file of no bytes is what a power cut leaves of one that was being made.
+        if not path.is_file() or not path.stat().st_size:
             return None
-        account: dict[str, Any] = document.read(path)
-        return account
+        return Manifest.parse(document.read(path), origin=str(path))
 
-    def write_account(self, account: Mapping[str, Any]) -> None:
-        """Keep the account of what is being rendered."""
-        document.replace(self.folder / "job.json", document.encode(account), drafts=self.folder)
+    def write_manifest(self, manifest: Manifest) -> None:
+        """Keep the manifest of what is being rendered."""
+        document.replace(self.folder / "job.json", document.encode(manifest.document()), drafts=self.folder)
 
-    def completed(self) -> dict[int, dict[str, Any]]:
-        """Return the receipts of the completed shards, by shard."""
-        return {int(path.stem): document.read(path) for path in sorted(self.receipts.glob("[0-9]*.json"))}
+    def completed(self) -> dict[int, Receipt]:
+        """Return the receipts of the completed shards, by shard; a damaged receipt counts as absent."""
+        return {
+            int(path.stem): receipt
+            for path in sorted(self.receipts.glob("[0-9]*.json"))
+            if path.stem.isdecimal() and (receipt := _read_receipt(path)) is not None
+        }
 
-    def publish(self, shard: int, drafts: Mapping[str, Path], receipt: Mapping[str, Any]) -> None:
-        """Put a shard's files in their places, then its receipt.
+    def publish(self, shard: int, drafts: Mapping[str, Path], receipt: Receipt) -> None:
+        """Put a shard's files in their places, have that on the disk, then write its receipt.
 
         Args:
             shard: which.
             drafts: finished files by their path inside the store.
             receipt: what to remember of them.
         """
-        for name, draft in drafts.items():
-            target = self.store / name
-            target.parent.mkdir(parents=True, exist_ok=True)
+        targets = {self.store / name: draft for name, draft in drafts.items()}
+        folders = {target.parent for target in targets}
+        for folder in sorted(folders):
+            document.make_folder(folder)
+        sync_all(drafts.values())
+        for target, draft in targets.items():
             draft.replace(target)
+        sync_all(folders)
         document.replace(self.receipts / f"{shard:08d}.json", document.encode(receipt), drafts=self.folder)
 
     @contextlib.contextmanager
@@ -138,3 +154,16 @@ class Workspace:
                 file.write(f"process {os.getpid()} on {socket.gethostname()}")
                 file.flush()
             yield
+
+
+def _read_receipt(path: Path) -> Receipt | None:
+    try:
+        receipt = document.read(path)
+    except (DamagedStoreError, OSError):
+        return None
+    entries = receipt.values() if isinstance(receipt, dict) else [None]
+    return receipt if all(_is_entry(entry) for entry in entries) else None
+
+
+def _is_entry(entry: Any) -> bool:
+    return isinstance(entry, dict) and isinstance(entry.get("seal"), str) and type(entry.get("nbytes")) is int

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from smile_synth.errors import StoreError
+from smile_synth.errors import DamagedStoreError, StoreError
 from smile_synth.generator.dataset import Dataset
 from smile_synth.progress import track
 from smile_synth.store import document
 from smile_synth.store.build import build_shard, writing_failed
 from smile_synth.store.engines.workers import build_with_processes
 from smile_synth.store.layout import Layout, shard_file
-from smile_synth.store.manifest import describe, first_difference, layout_of
+from smile_synth.store.manifest import Manifest, first_difference
 from smile_synth.store.reader import Store
-from smile_synth.store.root import read_root, root_document
-from smile_synth.store.workspace import ROOT, Workspace
+from smile_synth.store.root import COPY, Root, read_root
+from smile_synth.store.workspace import ROOT, Receipt, Workspace
 
 
 class Engine(Protocol):
@@ -61,7 +60,7 @@ class ShardPart:
             StoreError: it is written in another way.
         """
         place, slash, count = text.partition("/")
-        if not (slash and place.isdigit() and count.isdigit()):
+        if not (slash and place.isdecimal() and count.isdecimal() and place.isascii() and count.isascii()):
             raise StoreError(f"a part of the shards is written like 3/16, got {text!r}")
         return cls(int(place), int(count))
 
@@ -83,7 +82,7 @@ def render_store(
     workers: int = 0,
     label: str = "render",
 ) -> Store:
-    """Render a dataset into a store, or go on with what was begun there, and seal it.
+    """Render a dataset into a store, or resume what was begun there, and seal it.
 
     Args:
         dataset: what to render.
@@ -159,23 +158,23 @@ def fill_store(
         GeneratorError: a generator failed.
         StoreError: the path holds something else, another recipe's clips, or cannot be written.
     """
-    account = describe(dataset, recipe)
-    layout = layout_of(account)
+    manifest = Manifest.of(dataset, recipe)
+    layout = manifest.layout
     if Workspace(path).is_finished:
-        _refuse_other(path, read_root(path), account)
+        _refuse_other(path, _whole(path), manifest)
         return 0
     with _opened(path, part.name) as workspace:
         if workspace.is_sealed:
-            _refuse_other(path, read_root(path), account)
+            _refuse_other(path, _whole(path), manifest)
             return 0
-        _claim(workspace, account)
+        _claim(workspace, manifest)
         completed = completed_shards(workspace, layout)
         shards = [shard for shard in part.shards(layout.num_shards) if shard not in completed]
         clips = sum(len(layout.clips_of(shard)) for shard in shards)
         if shards:
             with track(clips, label) as progress:
                 if completed:
-                    progress.note(f"going on: {len(completed)} of {layout.num_shards} shards are complete")
+                    progress.note(f"resuming: {len(completed)} of {layout.num_shards} shards are complete")
                 engine(dataset, layout, workspace, shards, advance=progress.advance)
         return clips
 
@@ -215,16 +214,27 @@ def _opened(path: Path, part: str) -> Iterator[Workspace]:
                 workspace.remove()
 
 
-def _claim(workspace: Workspace, account: Mapping[str, Any]) -> None:
-    existing = workspace.account()
+def _whole(path: Path) -> Root:
+    """Return the root of a sealed store none of whose folders is lost."""
+    root = read_root(path)
+    lost = [spec.name for spec in root.layout.arrays if not (path / spec.name).is_dir()]
+    if lost:
+        raise DamagedStoreError(
+            f"{path} is sealed, but lacks {', '.join(lost)}; repair it with: smile-synth verify {path} --repair"
+        )
+    return root
+
+
+def _claim(workspace: Workspace, manifest: Manifest) -> None:
+    existing = workspace.manifest()
     if existing is None:
-        workspace.write_account(account)
+        workspace.write_manifest(manifest)
     else:
-        _refuse_other(workspace.store, existing, account)
+        _refuse_other(workspace.store, existing, manifest)
 
 
-def _refuse_other(path: Path, existing: Mapping[str, Any], account: Mapping[str, Any]) -> None:
-    difference = first_difference(existing, account)
+def _refuse_other(path: Path, existing: Manifest, manifest: Manifest) -> None:
+    difference = first_difference(existing, manifest)
     if difference:
         raise StoreError(f"{path} holds other clips: {difference}; give --out another folder, or change it back")
 
@@ -238,19 +248,20 @@ def completed_shards(workspace: Workspace, layout: Layout) -> set[int]:
     }
 
 
-def _has_files(store: Path, layout: Layout, shard: int, receipt: Mapping[str, Any]) -> bool:
+def _has_files(store: Path, layout: Layout, shard: int, receipt: Receipt) -> bool:
     for spec in layout.arrays:
         file = store / shard_file(spec, shard)
-        if not file.is_file() or file.stat().st_size != receipt[spec.name]["nbytes"]:
+        entry = receipt.get(spec.name)
+        if entry is None or not file.is_file() or file.stat().st_size != entry["nbytes"]:
             return False
     return True
 
 
 def _seal(workspace: Workspace) -> None:
-    account = workspace.account()
-    if account is None:
+    manifest = workspace.manifest()
+    if manifest is None:
         raise StoreError(f"nothing was rendered into {workspace.store}; run: smile-synth render RECIPE --out STORE")
-    layout = layout_of(account)
+    layout = manifest.layout
     missing = sorted(set(range(layout.num_shards)) - completed_shards(workspace, layout))
     if missing:
         named = ", ".join(map(str, missing[:8])) + (", ..." if len(missing) > 8 else "")
@@ -259,17 +270,16 @@ def _seal(workspace: Workspace) -> None:
             f"run the rendering command again, with the same --shards if it had one"
         )
     receipts = workspace.completed()
-    checksums = {
-        spec.name: [receipts[shard][spec.name]["crc32c"] for shard in range(layout.num_shards)]
-        for spec in layout.arrays
+    seals = {
+        spec.name: [receipts[shard][spec.name]["seal"] for shard in range(layout.num_shards)] for spec in layout.arrays
     }
     try:
         documents = {name: document.encode(value) for name, value in layout.metadata().items()}
         for name, data in documents.items():
             document.replace(workspace.store / name, data, drafts=workspace.folder)
-        root = root_document(account, documents, checksums)
-        # Everything is on the disk before the one file that calls the store finished.
-        os.sync()
-        document.replace(workspace.store / ROOT, root, drafts=workspace.folder)
+        root = Root.sealing(manifest, documents, seals).to_bytes()
+        # Everything is on the disk before the one file that calls the store finished, and that before receipts go.
+        for name in (COPY, ROOT):
+            document.replace(workspace.store / name, root, drafts=workspace.folder)
     except OSError as error:
         raise StoreError(writing_failed(error, f"the metadata of {workspace.store}")) from error

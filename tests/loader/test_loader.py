@@ -284,7 +284,7 @@ def damage(store: Store, clip: int) -> None:
     shard, slot = divmod(clip, store.layout.clips_per_shard)
     spec = store.layout.array("frames")
     path = store.path / shard_file(spec, shard)
-    offset = int(store.reader("frames").open_shard(shard).index[slot][0])
+    offset = int(store.reader("frames").open_shard(shard).tail.index[slot][0])
     data = bytearray(path.read_bytes())
     data[offset + 5] ^= 16
     path.write_bytes(data)

@@ -10,14 +10,12 @@ import pytest
 import zarr
 from tiny import TinyDataset
 
-from smile_synth.generator.dataset import Dataset
 from smile_synth.recipe.dataset import MotionParams
 from smile_synth.render import render
-from smile_synth.store import Store, render_store, writer
+from smile_synth.store import Store, render_store
 from smile_synth.store.layout import shard_file
-from smile_synth.store.manifest import describe
 from smile_synth.store.summary import store_sizes
-from smile_synth.store.verify import dataset_of, difference_now, repair_store, rerender, verify_store
+from smile_synth.store.verify import repair_store, rerender, verify_store
 
 
 def tiny(**options: Any) -> TinyDataset:
@@ -83,33 +81,3 @@ def test_rendering_again_compares_motion(tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr("smile_synth.store.clip_values.render_into", other)
     assert {finding.array for finding in rerender(store, dataset, 6)} == {"motion"}
-
-
-def test_a_store_older_than_motion_still_reads_verifies_and_renders_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def as_before(dataset: Dataset, recipe: Any) -> dict[str, Any]:
-        manifest = describe(dataset, recipe)
-        del manifest["motion_cell_px"], manifest["recipe"]["dataset"]["store"]["motion"]
-        return manifest
-
-    dataset = tiny(motion=None)
-    with monkeypatch.context() as patch:
-        patch.setattr(writer, "describe", as_before)
-        store = render_tiny(tmp_path, dataset)
-    assert "motion" not in store.recipe["dataset"]["store"]
-    assert store.motion_cell_px is None
-    assert verify_store(store, threads=1) == []
-    assert rerender(store, dataset, 6) == []
-    assert difference_now(store, dataset) == ""
-    assert render_tiny(tmp_path, dataset).digest == store.digest
-
-
-def test_the_dataset_of_a_store_older_than_motion_has_none(tmp_path: Path) -> None:
-    recipe = {"dataset": {"clips": 3, "canvas": {"height": 16, "width": 16, "frames": 2}, "store": {"zstd_level": 1}}}
-    attributes = {"recipe": recipe, "seed": 0}
-    store = object.__new__(Store)
-    store.path, store.attributes = tmp_path, attributes
-    assert dataset_of(store, tmp_path).params.motion_cell_px is None
-    attributes["motion_cell_px"] = 8
-    assert dataset_of(store, tmp_path).params.motion_cell_px == 8

@@ -99,8 +99,8 @@ def test_attributes_say_where_the_clips_come_from(dataset: TinyDataset, store: S
     assert store.generators == ("tiny",)
     assert store.label_specs == dataset.label_specs
     assert store.assets == list(dataset.assets.rows)
-    for key in ("format_version", "versions", "asset_digest", "licences", "generator_code", "digest"):
-        assert store.attributes[key]
+    for key in ("format_version", "versions", "asset_digest", "licences", "code", "id", "digest"):
+        assert getattr(store.manifest, key)
 
 
 def test_two_workers_write_the_same_bytes_as_none(dataset: TinyDataset, store: Store, tmp_path: Path) -> None:
@@ -228,8 +228,8 @@ def test_newer_format_is_refused(store: Store, tmp_path: Path) -> None:
     path = tmp_path / "clips"
     path.mkdir()
     text = (store.path / "zarr.json").read_text()
-    (path / "zarr.json").write_text(text.replace('"format_version": 1', '"format_version": 99'))
-    with pytest.raises(StoreError, match="has format 99, this version reads up to 1; update"):
+    (path / "zarr.json").write_text(text.replace('"format_version": 2', '"format_version": 99'))
+    with pytest.raises(StoreError, match="has format 99, this version reads 2; update"):
         Store.open(path)
 
 

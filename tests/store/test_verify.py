@@ -15,7 +15,7 @@ from smile_synth.errors import DamagedStoreError, StoreError
 from smile_synth.scene import Scene
 from smile_synth.store import Store, render_store
 from smile_synth.store.layout import shard_file
-from smile_synth.store.verify import Finding, repair_store, rerender, verify_store
+from smile_synth.store.verify import Damage, repair_store, rerender, verify_store
 
 
 @pytest.fixture(scope="module")
@@ -30,12 +30,12 @@ def store(sound: Path, tmp_path: Path) -> Store:
     return Store.open(tmp_path / "clips")
 
 
-def findings_of(path: Path) -> list[Finding]:
+def damages_of(path: Path) -> list[Damage]:
     """Return what is found, a root document that does not open included."""
     try:
         return verify_store(Store.open(path), threads=1)
     except (DamagedStoreError, StoreError) as error:
-        return [Finding("zarr.json", str(error))]
+        return [Damage("zarr.json", str(error))]
 
 
 def flip(path: Path, bit: int) -> None:
@@ -58,16 +58,16 @@ def test_200_flipped_bits_are_all_found(store: Store) -> None:
         path = chance.choices(files, weights)[0]
         bit = chance.randrange(8 * path.stat().st_size)
         flip(path, bit)
-        found = findings_of(store.path)
+        found = damages_of(store.path)
         assert found, f"bit {bit} of {path.name} was not found (seed {seed})"
         name = str(path.relative_to(store.path))
-        assert any(finding.file == name for finding in found)
+        assert any(damage.file == name for damage in found)
         if path.name.startswith("c."):
             assert {(f.array, f.shard) for f in found} == {
                 (path.parent.relative_to(store.path).as_posix(), _shard(path))
             }
         flip(path, bit)
-    assert findings_of(store.path) == []
+    assert damages_of(store.path) == []
 
 
 def _shard(path: Path) -> int:
@@ -76,8 +76,8 @@ def _shard(path: Path) -> int:
 
 def test_damaged_chunk_is_named_by_array_shard_and_clip(store: Store) -> None:
     flip(store.path / shard_file(store.layout.array("opacity"), 2), 8 * 3)
-    (finding,) = verify_store(store, threads=1)
-    assert str(finding) == "array opacity, shard 2, clip 8: the chunk fails its checksum (opacity/c.2.0.0)"
+    (damage,) = verify_store(store, threads=1)
+    assert str(damage) == "array opacity, shard 2, clip 8: the chunk fails its checksum (opacity/c.2.0.0)"
 
 
 def test_swapped_shards_are_found(store: Store) -> None:
@@ -95,7 +95,7 @@ def test_swapped_shards_are_found(store: Store) -> None:
 def test_attributes_added_by_others_are_reported_and_survive_a_repair(store: Store) -> None:
     zarr.open_group(store.path, mode="r+").attrs["note"] = "mine"
     found = verify_store(store, threads=1)
-    assert [str(finding) for finding in found] == ["metadata: it was changed since the store was sealed (zarr.json)"]
+    assert [str(damage) for damage in found] == ["metadata: it was changed since the store was sealed (zarr.json)"]
     assert repair_store(store, TinyDataset(), found) == found
     assert zarr.open_group(store.path, mode="r").attrs["note"] == "mine"
 
@@ -144,7 +144,7 @@ def test_ids_outside_their_tables_are_inconsistent(tmp_path: Path) -> None:
 
     dataset = Careless()
     store = render_store(dataset, tmp_path / "clips", recipe=dataset.recipe())
-    assert [str(finding) for finding in verify_store(store, threads=1)] == ["array background, clip 6: no such asset"]
+    assert [str(damage) for damage in verify_store(store, threads=1)] == ["array background, clip 6: no such asset"]
 
 
 def test_boxes_of_every_clip_fit_the_canvas(tmp_path: Path) -> None:

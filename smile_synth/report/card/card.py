@@ -50,7 +50,7 @@ def describe(store: Store) -> str:
     motion = "" if cell_px is None else f", and with the exact motion of what is visible, in cells of {cell_px} px"
     return (
         f"{store.num_clips} synthetic clips of {canvas.num_frames} frames of {canvas.height} x {canvas.width} pixels, "
-        f"rendered by smile-synth {store.attributes['versions'].get('smile-synth', '')} with the generator "
+        f"rendered by smile-synth {store.manifest.versions.get('smile-synth', '')} with the generator "
         f"{store.generators[0]}, for pretraining video models without natural video. Every clip comes with boxes, "
         f"poses and labels of its objects{motion}."
     )

@@ -164,6 +164,6 @@ def _overview(store: Store, sampled_clips: int, sample_seed: int) -> Overview:
         seed=store.seed,
         generators=list(store.generators),
         digest=store.digest,
-        versions=dict(store.attributes["versions"]),
+        versions=dict(store.manifest.versions),
         recipe=store.recipe,
     )
