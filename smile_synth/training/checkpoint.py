@@ -17,6 +17,7 @@ A checkpoint is a dictionary of plain values and tensors, readable with ``torch.
 ``canvas``     height, width and frames of the clips
 ``stages``     names of the stages and updates of each
 ``stores``     digests of the stores that it is trained on; absent in the oldest
+``motion_std`` the dataset's standard deviation of motion, px a frame; absent or None where motion is no target
 ``watch``      losses since the last line of metrics, and the first effective ranks
 ============== ==================================================================================================
 
@@ -104,6 +105,7 @@ class _Content(_Part):
     canvas: _Canvas
     stages: Annotated[list[tuple[str, Count]], Field(min_length=1)]
     stores: list[str] | None = None
+    motion_std: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     watch: _Watch
 
     @field_validator("stages", mode="before")

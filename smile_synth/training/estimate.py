@@ -132,9 +132,11 @@ def _time_update(job: Job, learner: Learner, stage: Stage, count: int) -> float:
         seed=0,
         rank=world.rank,
         world_size=world.size,
+        motion=job.params.uses_motion,
     ) as loader:
         batch = next(iter(loader))
-    clips = DeviceBatch(batch.frames_BTHWC.to(world.device), batch.boxes_BKT4.to(world.device), batch.first)
+    motion = None if batch.motion_BTHW2 is None else batch.motion_BTHW2.to(world.device)
+    clips = DeviceBatch(batch.frames_BTHWC.to(world.device), batch.boxes_BKT4.to(world.device), batch.first, motion)
     began = time.perf_counter()
     learner.update(clips, stage, 0, 0).loss.item()
     return time.perf_counter() - began

@@ -1,4 +1,4 @@
-"""Exact motion as a target: displacements of a store, averaged over tokens."""
+"""Exact motion as a target: displacements of a store, averaged over tokens and divided by one standard deviation."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ import torch
 from torch import Tensor
 
 from smile_synth.errors import ModelError, TrainingError
+from smile_synth.loader.loader import Loader
 from smile_synth.masking.grid import TokenGrid
 from smile_synth.masking.masks import motion_cells
 from smile_synth.recipe.pretrain import MotionTargetParams
 from smile_synth.store import Store
 
+# Enough for three digits of the deviation; fewer where the stores hold fewer.
+CLIPS_TO_MEASURE = 1024
+CLIPS_AT_ONCE = 64
 MOTION = "motion"
 LARGEST_CELL_PX = 8
 
@@ -78,3 +82,37 @@ def motion_of_tokens(motion_BTHW2: Tensor, grid: TokenGrid, cells: int) -> Tenso
     # (B, tubelets, steps, rows, parts, cells, columns, parts, cells, 2)
     moved = steps.nanmean(dim=(2, 5, 8)).permute(0, 1, 2, 4, 3, 5, 6)
     return moved.reshape(len(motion_BTHW2), grid.num_tokens, -1)
+
+
+def measure_motion(
+    stores: Sequence[Store], grid: TokenGrid, params: MotionTargetParams, weights: Sequence[float] | None = None
+) -> float:
+    """Return the standard deviation of what tokens move, over the stores and both axes, in pixels a frame.
+
+    It is taken about zero, so that what stands still stays zero, over the same clips whenever it is asked; 1 where
+    nothing moves at all.
+
+    Args:
+        stores: with motion.
+        grid: the token grid.
+        params: which displacements are predicted.
+        weights: of the stores, as in training.
+
+    Raises:
+        SmileSynthError: a store cannot be read.
+        ModelError: the motion's cells do not fit the tokens.
+    """
+    num_clips = min(CLIPS_TO_MEASURE, sum(store.num_clips for store in stores))
+    batch_size = min(CLIPS_AT_ONCE, num_clips)
+    squares, count = 0.0, 0
+    with Loader(stores, batch_size=batch_size, seed=0, weights=weights, motion=True) as loader:
+        batches = iter(loader)
+        for _ in range(num_clips // batch_size):
+            motion_BTHW2 = next(batches).motion_BTHW2
+            assert motion_BTHW2 is not None
+            moved = motion_of_tokens(motion_BTHW2, grid, params.cells).double()
+            squares += float(moved.square().nansum())
+            count += int(moved.isfinite().sum())
+    if not count:
+        raise TrainingError("motion is nowhere defined in these stores: it cannot be a target")
+    return (squares / count) ** 0.5 or 1.0

@@ -22,7 +22,7 @@ from smile_synth.training.checkpoint import TENSORS
 from smile_synth.training.cost import state_bytes
 from smile_synth.training.distributed import World
 from smile_synth.training.learner import Learner
-from smile_synth.training.motion import check_motion
+from smile_synth.training.motion import check_motion, measure_motion
 from smile_synth.training.objective import Objective
 from smile_synth.training.run_folder import RunFolder
 from smile_synth.training.stages import Stage, locate, plan_stages
@@ -130,13 +130,30 @@ def build(job: Job) -> Learner:
     if teacher_params is not None:
         teacher = build_teacher(teacher_params, job.grid, folder=job.recipe.folder, device=device)
     # Convolutions of the teacher are faster with channels last, on CPU and CUDA alike.
-    objective = Objective(job.params.target, teacher, job.grid).to(memory_format=torch.channels_last)
+    objective = Objective(job.params.target, teacher, job.grid, _motion_std(job))
+    objective = objective.to(memory_format=torch.channels_last)
     learner = Learner(job.params, objective.to(device), job.world, job.recipe.seed)
     if job.world.is_first:
         check_disk(job.folder.path, learner.num_parameters, ema=job.params.ema_decay is not None)
         if job.state is not None:
             learner.check_state(job.state, with_moments=locate(job.stages, job.state["step"])[1] > 0)
     return learner
+
+
+def _motion_std(job: Job) -> float | None:
+    """Return the unit of the motion target: that of the run, or measured now; None where there is no such target.
+
+    Raises:
+        CheckpointError: the run has a motion target, and its checkpoint no unit.
+    """
+    target = job.params.target.motion_or_default
+    if target is None:
+        return None
+    if job.state is not None:
+        if job.state.get("motion_std") is None:
+            raise CheckpointError("the checkpoint lacks motion_std, the unit of its motion target; start a new run")
+        return float(job.state["motion_std"])
+    return measure_motion(job.stores, job.grid, target, job.params.loading.weights)
 
 
 def check_disk(folder: Path, num_parameters: int, *, ema: bool) -> None:

@@ -16,7 +16,7 @@ import torch
 
 from smile_synth.errors import SmileSynthError, TrainingError
 from smile_synth.files import replace_file
-from smile_synth.loader.augment import Views, augment, sample_views
+from smile_synth.loader.augment import Views, augment, augment_motion, sample_views
 from smile_synth.loader.loader import Batch, Loader
 from smile_synth.model.student import StudentShape
 from smile_synth.randomness import stream as random_stream
@@ -156,6 +156,8 @@ class Trainer:
             if self.job.note:
                 view.note(self.job.note)
             view.note(self._opening())
+            if self.learner.objective.motion_std is not None:
+                view.note(f"motion is predicted in units of {self.learner.objective.motion_std:.6g} px a frame")
             for stage in self.job.stages:
                 view.note(f"stage {stage.name}: {stage.rate_text}")
             reason = self._run_stages()
@@ -237,6 +239,7 @@ class Trainer:
             on_error=loading.on_error,
             prefetch=loading.prefetch_batches,
             pin=self.world.device.type == "cuda",
+            motion=self.job.params.uses_motion,
         )
         if self.progress.position is not None:
             loader.load_position(self.progress.position)
@@ -263,9 +266,13 @@ class Trainer:
         device = self.world.device
         frames = batch.frames_BTHWC.to(device, non_blocking=True)
         boxes = batch.boxes_BKT4.to(device, non_blocking=True)
+        motion = None if batch.motion_BTHW2 is None else batch.motion_BTHW2.to(device, non_blocking=True)
         if self.job.params.loading.augment.changes_anything:
-            frames, boxes = augment(frames, boxes, self._views(batch).to(device))
-        return DeviceBatch(frames, boxes, first=batch.first)
+            views = self._views(batch).to(device)
+            frames, boxes = augment(frames, boxes, views)
+            if motion is not None:
+                motion = augment_motion(motion, views, height=frames.shape[2], width=frames.shape[3])
+        return DeviceBatch(frames, boxes, batch.first, motion)
 
     def _views(self, batch: Batch) -> Views:
         _, _, height, width, _ = batch.frames_BTHWC.shape
@@ -390,6 +397,7 @@ class Trainer:
             "canvas": {"height": canvas.height, "width": canvas.width, "frames": canvas.num_frames},
             "stages": self.job.stage_lengths,
             "stores": [store.digest for store in self.job.stores],
+            "motion_std": self.learner.objective.motion_std,
             "watch": {"losses": list(self.progress.losses), "first_ranks": dict(self.watch.first_ranks)},
         }
         ends = stage.name if stage_step == stage.num_steps else ""

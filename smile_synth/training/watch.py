@@ -149,6 +149,9 @@ class Watch:
         for who, tokens in (("student", look.tokens_BVD), ("target", look.target_BND)):
             now = spread(self._learner.world.gather(tokens.float()))
             row[f"{who}_std"], row[f"{who}_rank"] = now.std, now.effective_rank
+            if who == "target" and not self._learner.objective.prediction_dim:
+                # Motion alone has two dimensions, or eight: a low rank is no collapse.
+                continue
             first = self.first_ranks.setdefault(who, now.effective_rank)
             warning = collapse_warning(who, now, Spread(now.std, first))
             if warning:
