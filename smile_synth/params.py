@@ -154,9 +154,9 @@ def shown(value: Any) -> str:
     return shortened(text)
 
 
-def shortened(text: str) -> str:
-    """Return a text cut to ``LONGEST_SHOWN`` characters."""
-    return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 3]}..."
+def shortened(text: str, most: int = LONGEST_SHOWN) -> str:
+    """Return a text cut to ``most`` characters."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,17 @@ from smile_synth.assets import Assets
 from smile_synth.errors import GeneratorError, RecipeError, SmileSynthError
 from smile_synth.generator.base import Generator, GeneratorContext
 from smile_synth.generator.deadline import DeadlineError, deadline
+from smile_synth.generator.faults import faults_of, said
 from smile_synth.generator.labels import LabelSpec
 from smile_synth.generator.registry import find
-from smile_synth.params import first_problem
+from smile_synth.params import first_problem, shown
 from smile_synth.randomness import clip_rng
 from smile_synth.recipe.dataset import DatasetParams
 from smile_synth.recipe.recipe import Recipe
 from smile_synth.scene import NO_ASSET, Scene
+
+# Importing and building a generator may read a model or a long list of files; after this it is taken to hang.
+SECONDS_TO_BUILD = 300.0
 
 
 class Dataset:
@@ -51,8 +55,7 @@ class Dataset:
         self.assets = Assets.build(params.assets, folder=folder) if assets is None else assets
         context = GeneratorContext(canvas=self.canvas, assets=self.assets, folder=folder)
         self.generator = build_generator(params.generator, params.params, context, folder)
-        self.max_objects = self.generator.max_objects
-        self.label_specs: Mapping[str, LabelSpec] = dict(self.generator.label_specs)
+        self.max_objects, self.label_specs = _promises(params.generator, self.generator)
 
     @classmethod
     def of(cls, recipe: Recipe) -> Dataset:
@@ -89,39 +92,39 @@ class Dataset:
         try:
             with deadline(self.params.clip_timeout_s):
                 scene = self.generator.sample(rng=clip_rng(self.seed, clip))
+                problem = self._problem_with(scene)
         except SmileSynthError as error:
             raise self.failure(clip, str(error)) from error
         except DeadlineError as error:
             raise self.failure(clip, f"{error}, which dataset.clip_timeout_s allows") from error
         except (Exception, SystemExit) as error:
-            raise self.failure(clip, f"{type(error).__name__}: {error}") from error
-        self._check(scene, clip)
+            raise self.failure(clip, said(error)) from error
+        if problem:
+            raise self.failure(clip, problem)
         return scene
 
     def repeat_command(self, clip: int) -> str:
         """Return the command that samples and renders one clip alone."""
         return f"smile-synth preview {self.typed} --seed {self.seed} --clip {clip} --debug"
 
-    def _check(self, scene: Scene, clip: int) -> None:
+    def _problem_with(self, scene: Scene) -> str:
+        """Return how a scene breaks the contract, or an empty string."""
         if not isinstance(scene, Scene):
-            raise self.failure(clip, f"sample() must return a Scene, got {type(scene).__name__}")
+            return f"sample() must return a Scene, got {type(scene).__name__}"
         if scene.canvas != self.canvas:
-            raise self.failure(
-                clip, f"the scene's canvas (frames x rows x columns) must be {self.canvas}, got {scene.canvas}"
-            )
+            return f"the scene's canvas (frames x rows x columns) must be {self.canvas}, got {scene.canvas}"
         if len(scene.layers) > self.max_objects:
-            raise self.failure(clip, f"at most {self.max_objects} layers were promised, got {len(scene.layers)}")
+            return f"at most {self.max_objects} layers were promised, got {len(scene.layers)}"
         if set(scene.labels) != set(self.label_specs):
-            raise self.failure(
-                clip, f"labels must be {sorted(self.label_specs)} as declared, got {sorted(scene.labels)}"
-            )
+            return f"labels must be {sorted(self.label_specs)} as declared, got {sorted(scene.labels)}"
         for name, spec in self.label_specs.items():
             problem = spec.problem_with(scene.labels[name], len(scene.layers))
             if problem:
-                raise self.failure(clip, f"label {name!r} {problem}")
+                return f"label {name!r} {problem}"
         for asset_id in (scene.background_id, *(layer.object_id for layer in scene.layers)):
             if not NO_ASSET <= asset_id < len(self.assets):
-                raise self.failure(clip, f"asset {asset_id} does not exist; the table has {len(self.assets)} rows")
+                return f"asset {asset_id} does not exist; the table has {len(self.assets)} rows"
+        return ""
 
     def failure(self, clip: int, reason: str) -> GeneratorError:
         """Return the error that names generator, clip, seed, reason, and how to repeat the clip."""
@@ -144,17 +147,25 @@ def build_generator(name: str, params: Mapping[str, Any], context: GeneratorCont
         GeneratorError: there is no such generator, or its constructor failed.
         RecipeError: a parameter is unknown or out of range.
     """
-    cls = find(name, folder)
-    try:
-        checked = cls.Params.model_validate(dict(params))
-    except ValidationError as error:
-        raise RecipeError(first_problem(error, cls.Params, where=f"parameters of generator {name!r}")) from None
-    try:
+    with faults_of(name, "cannot be imported", seconds=SECONDS_TO_BUILD):
+        cls = find(name, folder)
+    with faults_of(name, "cannot be built", seconds=SECONDS_TO_BUILD):
+        try:
+            checked = cls.Params.model_validate(dict(params))
+        except ValidationError as error:
+            raise RecipeError(first_problem(error, cls.Params, where=f"parameters of generator {name!r}")) from None
         return cls(checked, context)
-    except SmileSynthError:
-        raise
-    except Exception as error:
-        raise GeneratorError(f"generator {name!r} cannot be built: {type(error).__name__}: {error}") from error
+
+
+def _promises(name: str, generator: Generator[Any]) -> tuple[int, dict[str, LabelSpec]]:
+    """Return the most objects and the labels that a generator promises."""
+    with faults_of(name, "cannot say what it promises", seconds=SECONDS_TO_BUILD):
+        most, specs = generator.max_objects, dict(generator.label_specs)
+        if isinstance(most, bool) or not isinstance(most, int) or most < 0:
+            raise GeneratorError(f"generator {name!r}: max_objects must be a whole number of 0 or more, got {most!r}")
+        if not all(isinstance(key, str) and isinstance(spec, LabelSpec) for key, spec in specs.items()):
+            raise GeneratorError(f"generator {name!r}: label_specs must map names to LabelSpec, got {shown(specs)}")
+        return most, specs
 
 
 def _rebuild(params: DatasetParams, seed: int, folder: Path, typed: str, assets: Assets) -> Dataset:

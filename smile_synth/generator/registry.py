@@ -20,7 +20,7 @@ from typing import Any
 
 from smile_synth.errors import GeneratorError, UntrustedCodeError, nearest, printable
 from smile_synth.generator.base import Generator
-from smile_synth.generator.deadline import deadline
+from smile_synth.generator.deadline import DeadlineError, deadline
 from smile_synth.params import StrictParams
 
 GROUP = "smile_synth.generators"
@@ -282,7 +282,7 @@ def _problem(point: EntryPoint) -> str:
     try:
         with deadline(SECONDS_PER_IMPORT):
             _class_in(_import(module, point.name), class_name, point.name)
-    except GeneratorError as error:
+    except (GeneratorError, DeadlineError) as error:
         return str(error)
     return ""
 

@@ -58,6 +58,11 @@ class Subject:
     folder: Path = field(default_factory=Path)
     seed: int = 0
 
+    @property
+    def name(self) -> str:
+        """The generator as recipes write it, or the name of its class."""
+        return self.generator if isinstance(self.generator, str) else self.generator.__name__
+
     @cached_property
     def cls(self) -> type[Generator[Any]]:
         """The generator's class."""

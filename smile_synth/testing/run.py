@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from smile_synth.errors import GeneratorError, SmileSynthError
-from smile_synth.generator.deadline import deadline
+from smile_synth.generator.deadline import DeadlineError, deadline
+from smile_synth.generator.faults import faults_of, said
 from smile_synth.params import first_problem
 from smile_synth.render import render
 from smile_synth.scene import Canvas
@@ -40,18 +41,28 @@ def run_checks(subject: Subject) -> Iterator[Verdict]:
     Raises:
         GeneratorError: there is no such generator, or its parameters are not valid, so that nothing can be checked.
     """
-    try:
-        subject.cls.Params.model_validate(dict(subject.params))
-    except ValidationError as error:
-        raise GeneratorError(
-            first_problem(error, subject.cls.Params, where=f"parameters of {subject.cls.__name__}")
-        ) from error
+    with faults_of(subject.name, "cannot be checked", seconds=SECONDS_PER_CHECK):
+        try:
+            subject.cls.Params.model_validate(dict(subject.params))
+        except ValidationError as error:
+            raise GeneratorError(
+                first_problem(error, subject.cls.Params, where=f"parameters of {subject.cls.__name__}")
+            ) from error
     for check in CHECKS:
         yield Verdict((check.__doc__ or check.__name__).strip(), _problem(check, subject))
 
 
 def measure_speed(subject: Subject) -> str:
-    """Return one line on how fast clips of 16 x 224 x 224 are sampled and rendered on one core."""
+    """Return one line on how fast clips of 16 x 224 x 224 are sampled and rendered on one core.
+
+    Raises:
+        GeneratorError: the generator fails at this size, or is too slow to be measured.
+    """
+    with faults_of(subject.name, f"fails on clips of {FULL_SIZE}", seconds=SECONDS_PER_CHECK):
+        return _measured_speed(subject)
+
+
+def _measured_speed(subject: Subject) -> str:
     generator = subject.build(FULL_SIZE)
     for clip in range(WARM_UP_CLIPS):
         render(subject.scene(generator, clip))
@@ -77,8 +88,8 @@ def _problem(check: Check, subject: Subject) -> str:
     try:
         with deadline(SECONDS_PER_CHECK):
             check(subject)
-    except (ContractBroken, SmileSynthError) as error:
+    except (ContractBroken, SmileSynthError, DeadlineError) as error:
         return str(error)
-    except Exception as error:  # noqa: BLE001 - whatever a plug-in raises is the verdict on it
-        return f"{type(error).__name__}: {error}"
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plug-in raises is the verdict on it
+        return said(error)
     return ""

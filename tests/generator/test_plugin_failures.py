@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from smile_synth.cli import app
 from smile_synth.errors import GeneratorError
 from smile_synth.generator.dataset import Dataset
 from smile_synth.recipe.dataset import DatasetParams
 
 PLUGIN = """
+import time
 import numpy as np
 from smile_synth.generator import Generator, LabelSpec
 from smile_synth.params import StrictParams
@@ -39,9 +42,26 @@ class Faulty(Generator):
                 return 1 / 0
             case "exits":
                 raise SystemExit("goodbye")
+            case "has no memory":
+                raise MemoryError
+            case "runs in circles":
+                return self.sample(rng=rng)
+            case "prints":
+                print("hello\\nworld")
+                raise ValueError("two\\nlines, and " + "many " * 500 + "words")
             case "hangs":
                 while True:
                     pass
+            case "hangs and holds on":
+                while True:
+                    try:
+                        time.sleep(0.01)
+                    except Exception:
+                        pass
+            case "no labels":
+                return Scene(canvas, image, layers=layers, labels=None)
+            case "ragged label":
+                kind = [[1], [1, 2]]
             case "nothing":
                 return None
             case "too many layers":
@@ -65,7 +85,13 @@ class Faulty(Generator):
     [
         ("raises", "ZeroDivisionError: division by zero"),
         ("exits", "SystemExit: goodbye"),
+        ("has no memory", r"\(seed 5\): MemoryError\. Repeat"),
+        ("runs in circles", "RecursionError: maximum recursion depth exceeded"),
+        ("prints", r"ValueError: two lines, and many .*\.\.\.\. Repeat"),
         ("hangs", r"it took longer than 0.2 s"),
+        ("hangs and holds on", r"it took longer than 0.2 s"),
+        ("no labels", "TypeError: 'NoneType' object is not iterable"),
+        ("ragged label", "ValueError: setting an array element with a sequence"),
         ("nothing", r"sample\(\) must return a Scene, got NoneType"),
         ("too many layers", "at most 1 layers were promised, got 2"),
         ("float background", "a background must be uint8"),
@@ -94,3 +120,71 @@ def test_a_sound_plugin_of_the_same_file_is_sampled(tmp_path: Path) -> None:
     (tmp_path / "faulty.py").write_text(PLUGIN)
     params = DatasetParams(generator="faulty.py:Faulty", params={"fault": "none"})
     assert len(Dataset(params, seed=5, folder=tmp_path).sample(17).layers) == 1
+
+
+UNBUILT = """
+from pydantic import model_validator
+from smile_synth.generator import Generator
+from smile_synth.params import StrictParams
+
+{module}
+
+class Params(StrictParams):
+    @model_validator(mode="after")
+    def _check(self):
+        {params}
+        return self
+
+
+class Faulty(Generator):
+    Params = Params
+    max_objects = 0
+    label_specs = {{}}
+
+    def __init__(self, params, context):
+        super().__init__(params, context)
+        {init}
+
+    def sample(self, *, rng):
+        raise AssertionError("never built")
+
+    {members}
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "problem"),
+    [
+        ({"module": "raise MemoryError"}, "cannot be imported, its own code fails: MemoryError"),
+        ({"module": "while True: pass"}, "cannot be imported: it took longer than 0.2 s"),
+        ({"params": "{}['depth']"}, "cannot be built: KeyError: 'depth'"),
+        ({"init": "raise SystemExit(3)"}, "cannot be built: SystemExit: 3"),
+        ({"init": "raise MemoryError"}, "cannot be built: MemoryError$"),
+        ({"init": "self.__init__(params, context)"}, "cannot be built: RecursionError: maximum recursion depth"),
+        ({"init": "while True: pass"}, "cannot be built: it took longer than 0.2 s"),
+        ({"members": "max_objects = property(lambda self: 1 / 0)"}, "what it promises: ZeroDivisionError"),
+        ({"members": "max_objects = -1"}, "max_objects must be a whole number of 0 or more, got -1"),
+        ({"members": "max_objects = True"}, "max_objects must be a whole number of 0 or more, got True"),
+        ({"members": "label_specs = {'a': 1}"}, r"label_specs must map names to LabelSpec, got {'a': 1}"),
+        ({"members": "label_specs = None"}, "what it promises: TypeError"),
+    ],
+)
+def test_a_plugin_that_cannot_be_built_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: dict[str, str], problem: str
+) -> None:
+    parts = {"module": "", "params": "pass", "init": "pass", "members": "pass", **code}
+    (tmp_path / "faulty.py").write_text(UNBUILT.format(**parts))
+    monkeypatch.setattr("smile_synth.generator.dataset.SECONDS_TO_BUILD", 0.2)
+    with pytest.raises(GeneratorError, match=problem) as caught:
+        Dataset(DatasetParams(generator="faulty.py:Faulty"), seed=5, folder=tmp_path)
+    assert "generator 'faulty.py:Faulty'" in str(caught.value)
+
+
+@pytest.mark.parametrize("fault", ["prints", "exits", "has no memory", "runs in circles"])
+def test_the_command_line_says_one_line(tmp_path: Path, fault: str) -> None:
+    (tmp_path / "faulty.py").write_text(PLUGIN)
+    (tmp_path / "r.yaml").write_text(f"dataset: {{generator: 'faulty.py:Faulty', params: {{fault: {fault}}}}}")
+    result = CliRunner().invoke(app, ["preview", str(tmp_path / "r.yaml"), "--out", str(tmp_path / "r.png")])
+    assert result.exit_code == 2
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("smile-synth: generator 'faulty.py:Faulty' failed in clip 0 (seed 0): ")
