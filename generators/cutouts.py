@@ -70,11 +70,11 @@ class Cutouts(Generator[CutoutsParams]):
         }
 
     def sample(self, *, rng: np.random.Generator) -> Scene:
-        """Draw a background, then objects and their ways over it."""
+        """Sample a background, then objects and their ways over it."""
         canvas, assets = self.context.canvas, self.context.assets
         background = sample_background(self.params.background, canvas, assets, rng=rng)
         count = int(rng.integers(self.params.num_objects[0], self.params.num_objects[1] + 1))
-        pairs = [self._draw_object(rng) for _ in range(count)]
+        pairs = [self._sample_object(rng) for _ in range(count)]
         if self.params.order == "largest-first":
             pairs.sort(key=lambda pair: -float(pair[1].size_T2[0].prod()))
         return Scene(
@@ -93,7 +93,7 @@ class Cutouts(Generator[CutoutsParams]):
             },
         )
 
-    def _draw_object(self, rng: np.random.Generator) -> tuple[DrawnObject, Motion]:
+    def _sample_object(self, rng: np.random.Generator) -> tuple[DrawnObject, Motion]:
         drawn = self.context.assets.objects.sample(rng=rng, class_names=self.params.classes)
         height, width = drawn.texture.shape[:2]
         return drawn, sample_motion(self.params.motion, self.context.canvas, rng=rng, aspect=width / height)

@@ -14,7 +14,7 @@ from smile_synth.generator.labels import LabelSpec
 from smile_synth.params import Span, StrictParams
 from smile_synth.sampling.backgrounds import BackgroundParams, sample_background
 from smile_synth.sampling.motion import affine_pose, direction_class, motion_label_specs
-from smile_synth.sampling.polygons import capsule_points, circle_points, cut, filled_alpha, polygon_points
+from smile_synth.sampling.polygons import capsule_points, circle_points, cut, filled_alpha, sample_polygon
 from smile_synth.sampling.textures import sample_colour
 from smile_synth.scene import Layer, Scene
 
@@ -67,7 +67,7 @@ class DeadLeaves(Generator[DeadLeavesParams]):
         }
 
     def sample(self, *, rng: np.random.Generator) -> Scene:
-        """Draw a background, leaves in random order of depth, and their ways."""
+        """Sample a background, leaves in random order of depth, and their ways."""
         canvas, params = self.context.canvas, self.params
         background = sample_background(params.background, canvas, self.context.assets, rng=rng)
         count = int(rng.integers(params.num_leaves[0], params.num_leaves[1] + 1))
@@ -121,7 +121,7 @@ def _outline(num_sides: int, rng: np.random.Generator) -> Floats:
         return circle_points()
     if num_sides == 2:
         return capsule_points(float(rng.uniform(*CAPSULE_WIDTH)))
-    return polygon_points(num_sides, rng=rng)
+    return sample_polygon(num_sides, rng=rng)
 
 
 def _name(num_sides: int) -> str:

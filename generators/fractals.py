@@ -94,13 +94,13 @@ class Fractals(Generator[FractalsParams]):
         }
 
     def sample(self, *, rng: np.random.Generator) -> Scene:
-        """Draw a background, a system that is worth looking at, and the way of its parameters."""
+        """Sample a background, a system that is worth looking at, and the way of its parameters."""
         canvas, params = self.context.canvas, self.params
         background = sample_background(params.background, canvas, self.context.assets, rng=rng)
         variation = choose(params.variation, rng=rng)
-        maps_TM6, change = self._draw_system(VARIATIONS.index(variation), rng)
+        maps_TM6, change = self._sample_system(VARIATIONS.index(variation), rng)
         num_points = max(TRIAL_POINTS, round(params.points_per_pixel * canvas.height * canvas.width))
-        palette = _contrasting_palette(background.image, rng)
+        palette = _sample_contrasting_palette(background.image, rng)
         texture = self._draw(maps_TM6, VARIATIONS.index(variation), num_points, palette, rng)
         pose_T6 = np.tile(np.array([1, 0, 0, 0, 1, 0], np.float32), (canvas.num_frames, 1))
         layer = Layer(texture, pose_T6, np.ones(canvas.num_frames, np.float32), class_name="fractal")
@@ -117,13 +117,13 @@ class Fractals(Generator[FractalsParams]):
             },
         )
 
-    def _draw_system(self, variation: int, rng: np.random.Generator) -> tuple[Floats, float]:
-        """Draw maps over time until both ends of the clip pass the filters."""
+    def _sample_system(self, variation: int, rng: np.random.Generator) -> tuple[Floats, float]:
+        """Sample maps over time until both ends of the clip pass the filters."""
         params, num_frames = self.params, self.context.canvas.num_frames
         for _ in range(MAX_TRIALS):
             num_maps = int(rng.integers(params.num_maps[0], params.num_maps[1] + 1))
             change = float(rng.uniform(*params.change))
-            first, last = _draw_parameters(num_maps, rng), _draw_parameters(num_maps, rng)
+            first, last = _sample_parameters(num_maps, rng), _sample_parameters(num_maps, rng)
             share_T = np.linspace(0, change, num_frames)
             maps_TM6 = np.stack([_maps(_between(first, last, share)) for share in share_T.tolist()])
             if self._is_worth_drawing(maps_TM6, variation, rng):
@@ -168,8 +168,8 @@ class Fractals(Generator[FractalsParams]):
         return texture
 
 
-def _contrasting_palette(background: Pixels, rng: np.random.Generator) -> Pixels:
-    """Draw a palette whose mean differs from the background's, uint8 (256, 3)."""
+def _sample_contrasting_palette(background: Pixels, rng: np.random.Generator) -> Pixels:
+    """Sample a palette whose mean differs from the background's, uint8 (256, 3)."""
     mean_3 = background[::8, ::8].mean(axis=(0, 1))
     palette = sample_palette(rng=rng)
     for _ in range(MAX_PALETTES):
@@ -179,8 +179,8 @@ def _contrasting_palette(background: Pixels, rng: np.random.Generator) -> Pixels
     return palette
 
 
-def _draw_parameters(num_maps: int, rng: np.random.Generator) -> Floats:
-    """Draw two angles, two singular values, a translation and a colour per map, float64 (M, 7).
+def _sample_parameters(num_maps: int, rng: np.random.Generator) -> Floats:
+    """Sample two angles, two singular values, a translation and a colour per map, float64 (M, 7).
 
     Singular values are drawn so that sum over maps of (larger + 2 x smaller) lies where attractors are neither dust
     nor a blob: between (5 + M) / 2 and (6 + M) / 2.

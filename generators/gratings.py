@@ -72,7 +72,7 @@ class Gratings(Generator[GratingsParams]):
         }
 
     def sample(self, *, rng: np.random.Generator) -> Scene:
-        """Draw a pattern, its velocity and its colours."""
+        """Sample a pattern, its velocity and its colours."""
         canvas, params = self.context.canvas, self.params
         scale = min(canvas.height, canvas.width) / REFERENCE_SIDE_PX
         pattern = choose(params.pattern, rng=rng)

@@ -72,7 +72,7 @@ class Mixture(Generator[MixtureParams]):
         return {**self._specs, "family": family}
 
     def sample(self, *, rng: np.random.Generator) -> Scene:
-        """Draw a part by its weight, and a scene of it."""
+        """Sample a part by its weight, and a scene of it."""
         name = choose(self._weights, rng=rng)
         part = self._parts[name]
         scene = part.sample(rng=rng)

@@ -116,7 +116,7 @@ class Noise(Generator[NoiseParams]):
         }
 
     def sample(self, *, rng: np.random.Generator) -> Scene:
-        """Draw a volume or a flow."""
+        """Sample a volume or a flow."""
         return self._volume(rng) if choose(self.params.kind, rng=rng) == "volume" else self._flow(rng)
 
     def _volume(self, rng: np.random.Generator) -> Scene:

@@ -15,7 +15,7 @@ from smile_synth.generator.labels import LabelSpec
 from smile_synth.params import NoEffect, Span, StrictParams
 from smile_synth.sampling.backgrounds import Background, BackgroundParams, sample_background
 from smile_synth.sampling.choices import Weight, choose
-from smile_synth.sampling.keyframes import KeyFrameParams, run
+from smile_synth.sampling.keyframes import KeyFrameParams, sample_values
 from smile_synth.sampling.motion import Motion, MotionParams, motion_label_specs, motion_labels, sample_motion
 from smile_synth.scene import Layer, Scene
 
@@ -79,7 +79,7 @@ class Patches(Generator[PatchesParams]):
         }
 
     def sample(self, *, rng: np.random.Generator) -> Scene:
-        """Draw a background, then patches and their ways over it, the largest one first."""
+        """Sample a background, then patches and their ways over it, the largest one first."""
         canvas, params = self.context.canvas, self.params
         background = sample_background(params.background, canvas, self.context.assets, rng=rng)
         count = int(rng.integers(params.num_objects[0], params.num_objects[1] + 1))
@@ -118,7 +118,7 @@ class Patches(Generator[PatchesParams]):
         return Layer(
             texture=np.dstack([image, draw_patch_alpha(outline, height, width, softness)]),
             pose_T6=motion.pose_T6(height, width),
-            opacity_T=_draw_opacity(self.params.opacity, len(motion.angle_T), self.params.motion.key_frames, rng),
+            opacity_T=_sample_opacity(self.params.opacity, len(motion.angle_T), self.params.motion.key_frames, rng),
             object_id=asset_id,
             class_name=outline,
         )
@@ -152,10 +152,10 @@ def _crop(image: Pixels, height: int, width: int, rng: np.random.Generator) -> P
     return image[top : top + height, left : left + width]
 
 
-def _draw_opacity(
+def _sample_opacity(
     bounds: tuple[float, float], num_frames: int, keys: KeyFrameParams, rng: np.random.Generator
 ) -> npt.NDArray[np.float32]:
-    opacity_T1 = run(
+    opacity_T1 = sample_values(
         rng.uniform(*bounds, 1), lambda here, first, last: rng.uniform(*bounds, 1), num_frames, keys, rng=rng
     )
     return opacity_T1[:, 0].clip(0, 1).astype(np.float32)

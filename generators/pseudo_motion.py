@@ -87,9 +87,9 @@ class PseudoMotion(Generator[PseudoMotionParams]):
         }
 
     def sample(self, *, rng: np.random.Generator) -> Scene:
-        """Draw an image and what happens to it."""
+        """Sample an image and what happens to it."""
         canvas, params = self.context.canvas, self.params
-        chosen = self._draw_transforms(rng)
+        chosen = self._sample_transforms(rng)
         motions = [cast(CameraMotion, name) for name in chosen if name in CAMERA_TRANSFORMS]
         camera = sample_camera(motions, canvas, strength=params.strength, rng=rng) if motions else None
         height, width = source_size(canvas) if camera else (canvas.height, canvas.width)
@@ -108,8 +108,8 @@ class PseudoMotion(Generator[PseudoMotionParams]):
             labels=_labels(chosen, camera, canvas.num_frames),
         )
 
-    def _draw_transforms(self, rng: np.random.Generator) -> Sequence[Transform]:
-        """Draw transforms by weight, each at most once."""
+    def _sample_transforms(self, rng: np.random.Generator) -> Sequence[Transform]:
+        """Sample transforms by weight, each at most once."""
         left = dict(self.params.transforms)
         fewest, most = self.params.num_joined
         return [_take(left, rng) for _ in range(int(rng.integers(fewest, most + 1)))]

@@ -17,7 +17,7 @@ from smile_synth.params import NoEffect, Span, StrictParams
 from smile_synth.sampling.backgrounds import BackgroundParams, sample_background
 from smile_synth.sampling.choices import Weight, choose
 from smile_synth.sampling.motion import direction_class, motion_label_specs
-from smile_synth.sampling.polygons import circle_points, cut, filled_alpha, polygon_points
+from smile_synth.sampling.polygons import circle_points, cut, filled_alpha, sample_polygon
 from smile_synth.sampling.textures import draw_texture, sample_colour
 from smile_synth.scene import NO_ASSET, Label, Layer, Scene
 
@@ -114,7 +114,7 @@ class ShapesParams(StrictParams):
 
 
 @dataclass(frozen=True, eq=False)
-class _Ways:
+class _Motions:
     """How K shapes move: linear part and centre of each pose over time.
 
     Args:
@@ -155,11 +155,11 @@ class Shapes(Generator[ShapesParams]):
         }
 
     def sample(self, *, rng: np.random.Generator) -> Scene:
-        """Draw a background, shapes in random order of depth, and their ways."""
+        """Sample a background, shapes in random order of depth, and their motion."""
         canvas, params = self.context.canvas, self.params
         background = sample_background(params.background, canvas, self.context.assets, rng=rng)
         count = int(rng.integers(params.num_shapes[0], params.num_shapes[1] + 1))
-        ways = self._draw_ways(count, rng)
+        motions = self._sample_motions(count, rng)
         outlines = [choose(params.outlines_drawn, rng=rng) for _ in range(count)]
         fills = [choose(params.fills_drawn, rng=rng) for _ in range(count)]
         return Scene(
@@ -167,11 +167,11 @@ class Shapes(Generator[ShapesParams]):
             background=background.image,
             camera_T33=background.camera_T33,
             background_id=background.asset_id,
-            layers=tuple(self._layer(outlines[k], fills[k], ways, k, rng) for k in range(count)),
-            labels=_labels(ways, outlines, fills),
+            layers=tuple(self._layer(outlines[k], fills[k], motions, k, rng) for k in range(count)),
+            labels=_labels(motions, outlines, fills),
         )
 
-    def _draw_ways(self, count: int, rng: np.random.Generator) -> _Ways:
+    def _sample_motions(self, count: int, rng: np.random.Generator) -> _Motions:
         canvas, params = self.context.canvas, self.params
         scale = min(canvas.height, canvas.width) / REFERENCE_SIDE_PX
         # The middle of every way lies on the canvas, so that fast shapes do not all start or end outside.
@@ -189,27 +189,27 @@ class Shapes(Generator[ShapesParams]):
             np.log1p(_up_to(params.growth_per_frame * transforms, 2 * count, rng)).reshape(count, 1, 2)
             * time_T[None, :, None]
         )
-        return _Ways(
+        return _Motions(
             linear_KT22=_linear(turn_KT, shear_KT, growth_KT2),
             centre_KT2=centre_K2[:, None] + along_KT[..., None] * forward_K2[:, None],
             turn_K=np.degrees(turn_KT[:, -1] - turn_KT[:, 0]),
             growth_K=np.sqrt(growth_KT2[:, -1].prod(axis=1) / growth_KT2[:, 0].prod(axis=1)),
         )
 
-    def _layer(self, outline: Outline, fill: Fill, ways: _Ways, k: int, rng: np.random.Generator) -> Layer:
+    def _layer(self, outline: Outline, fill: Fill, motions: _Motions, k: int, rng: np.random.Generator) -> Layer:
         canvas, params = self.context.canvas, self.params
         scale = min(canvas.height, canvas.width) / REFERENCE_SIDE_PX
         radius_px = max(2.0, _exponential(params.mean_radius_px, params.radius_px, rng) * scale)
         corners = {"quad": 4, "triangle": 3}.get(outline)
-        alpha = filled_alpha(circle_points() if corners is None else polygon_points(corners, rng=rng), radius_px)
+        alpha = filled_alpha(circle_points() if corners is None else sample_polygon(corners, rng=rng), radius_px)
         side, asset_id = len(alpha), NO_ASSET
         if fill == "photograph":
             drawn = self.context.assets.backgrounds.sample(side, side, rng=rng)
             picture, asset_id = drawn.image, drawn.asset_id
         else:
             picture = draw_texture(side, side, rng=rng) if fill == "texture" else sample_colour(rng=rng)
-        linear_T22 = ways.linear_KT22[k]
-        corner_T2 = ways.centre_KT2[k] - linear_T22.sum(axis=2) * (side / 2)
+        linear_T22 = motions.linear_KT22[k]
+        corner_T2 = motions.centre_KT2[k] - linear_T22.sum(axis=2) * (side / 2)
         pose_T6 = np.concatenate([linear_T22, corner_T2[:, :, None]], axis=2).reshape(-1, 6).astype(np.float32)
         return Layer(cut(picture, alpha), pose_T6, np.ones(len(pose_T6), np.float32), asset_id, outline)
 
@@ -235,15 +235,15 @@ def _linear(turn_KT: Floats, shear_KT: Floats, growth_KT2: Floats) -> Floats:
     return np.stack([top, bottom], axis=-2)
 
 
-def _labels(ways: _Ways, outlines: list[Outline], fills: list[Fill]) -> dict[str, Label]:
-    centre_KT2 = ways.centre_KT2
+def _labels(motions: _Motions, outlines: list[Outline], fills: list[Fill]) -> dict[str, Label]:
+    centre_KT2 = motions.centre_KT2
     step_KT = np.linalg.norm(np.diff(centre_KT2, axis=1), axis=2)
     net_K2 = centre_KT2[:, -1] - centre_KT2[:, 0]
     return {
         "direction": np.array([direction_class(*net.tolist()) for net in net_K2], np.int32),
         "speed": (step_KT.mean(axis=1) if step_KT.shape[1] else np.zeros(len(centre_KT2))).astype(np.float32),
-        "rotation": ways.turn_K.astype(np.float32),
-        "size_change": ways.growth_K.astype(np.float32),
+        "rotation": motions.turn_K.astype(np.float32),
+        "size_change": motions.growth_K.astype(np.float32),
         "outline": np.array([OUTLINES.index(name) for name in outlines], np.int32),
         "fill": np.array([FILLS.index(name) for name in fills], np.int32),
         "num_objects": len(outlines),

@@ -68,7 +68,7 @@ class Stack(Generator[StackParams]):
         return self._specs
 
     def sample(self, *, rng: np.random.Generator) -> Scene:
-        """Draw a scene of every piece, and lay them over each other."""
+        """Sample a scene of every piece, and lay them over each other."""
         scenes = [piece.sample(rng=rng) for piece in self._pieces]
         below = scenes[0]
         return Scene(

@@ -62,4 +62,4 @@ class Generator(ABC, Generic[ParamsT]):
 
     @abstractmethod
     def sample(self, *, rng: np.random.Generator) -> Scene:
-        """Draw one scene; every random choice comes from ``rng`` and from nothing else."""
+        """Sample one scene; every random choice comes from ``rng`` and from nothing else."""

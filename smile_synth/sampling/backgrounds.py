@@ -71,7 +71,7 @@ class Background:
 def sample_background(
     params: BackgroundParams, canvas: Canvas, assets: Assets, *, rng: np.random.Generator
 ) -> Background:
-    """Draw a background and the camera's way over it.
+    """Sample a background and the camera's way over it.
 
     Args:
         params: which kinds and which motions.
@@ -88,7 +88,7 @@ def sample_background(
 def sample_image(
     params: ImageParams, height: int, width: int, assets: Assets, *, rng: np.random.Generator
 ) -> DrawnBackground:
-    """Draw a still image.
+    """Sample a still image.
 
     Args:
         params: which kinds.
@@ -99,10 +99,10 @@ def sample_image(
     kind = choose(params.kind, rng=rng)
     if kind == "photograph":
         return assets.backgrounds.sample(height, width, rng=rng)
-    return DrawnBackground(_procedural(kind, height, width, params.noise_exponent, rng), NO_ASSET)
+    return DrawnBackground(_draw_procedural(kind, height, width, params.noise_exponent, rng), NO_ASSET)
 
 
-def _procedural(
+def _draw_procedural(
     kind: BackgroundKind, height: int, width: int, noise_exponent: float, rng: np.random.Generator
 ) -> Pixels:
     if kind == "black":
@@ -117,10 +117,10 @@ def _procedural(
         return draw_leaves(height, width, rng=rng)
     if kind == "white-noise":
         return rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
-    return pink_noise(height, width, noise_exponent, rng=rng)
+    return draw_pink_noise(height, width, noise_exponent, rng=rng)
 
 
-def pink_noise(height: int, width: int, exponent: float, *, rng: np.random.Generator) -> Pixels:
+def draw_pink_noise(height: int, width: int, exponent: float, *, rng: np.random.Generator) -> Pixels:
     """Draw colour noise whose amplitude falls with spatial frequency like 1/f^exponent.
 
     Args:

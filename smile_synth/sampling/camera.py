@@ -80,7 +80,7 @@ def source_size(canvas: Canvas) -> tuple[int, int]:
 
 
 def sample_camera_of(params: CameraParams, canvas: Canvas, *, rng: np.random.Generator) -> Camera | None:
-    """Draw the motion that ``params`` describe, over an image of ``source_size``; None where it stands still."""
+    """Sample the motion that ``params`` describe, over an image of ``source_size``; None where it stands still."""
     motion = choose(params.motion, rng=rng)
     if motion == "still":
         return None
@@ -90,7 +90,7 @@ def sample_camera_of(params: CameraParams, canvas: Canvas, *, rng: np.random.Gen
 def sample_camera(
     motions: Sequence[CameraMotion], canvas: Canvas, *, strength: float, rng: np.random.Generator
 ) -> Camera:
-    """Draw one steady motion that joins all of ``motions``, applied again and again from frame to frame.
+    """Sample one steady motion that joins all of ``motions``, applied again and again from frame to frame.
 
     Args:
         motions: what the camera does at the same time; ``still`` adds nothing.

@@ -41,8 +41,10 @@ class KeyFrameParams(StrictParams):
         return self
 
 
-def run(start: Values, target: Target, num_frames: int, params: KeyFrameParams, *, rng: np.random.Generator) -> Values:
-    """Draw key frames and the values in every frame.
+def sample_values(
+    start: Values, target: Target, num_frames: int, params: KeyFrameParams, *, rng: np.random.Generator
+) -> Values:
+    """Sample key frames and the values in every frame.
 
     Args:
         start: float64 (n,), the values in the first frame.
@@ -65,7 +67,7 @@ def run(start: Values, target: Target, num_frames: int, params: KeyFrameParams, 
 
 
 def sample_key_frames(num_frames: int, params: KeyFrameParams, *, rng: np.random.Generator) -> Sequence[int]:
-    """Draw key frames: first and last frame, and some between, evenly spaced but for up to a third of the spacing."""
+    """Sample key frames: first and last frame, and some between, evenly spaced but for up to a third of the spacing."""
     last = num_frames - 1
     # Plain numbers: a handful of them is drawn quicker than arrays are made.
     rest, count = rng.random() * sum(params.inner), 0

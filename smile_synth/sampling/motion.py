@@ -13,7 +13,7 @@ from pydantic import Field
 from smile_synth.generator.labels import UNDEFINED_CLASS, LabelSpec
 from smile_synth.params import NoEffect, StrictParams
 from smile_synth.sampling.choices import Weight, choose, names_in
-from smile_synth.sampling.keyframes import KeyFrameParams, run
+from smile_synth.sampling.keyframes import KeyFrameParams, sample_values
 from smile_synth.sampling.paths import (
     PATH_KINDS,
     Array,
@@ -22,10 +22,10 @@ from smile_synth.sampling.paths import (
     GaussianParams,
     LinearParams,
     PathKind,
-    bouncing_path,
-    curved_path,
-    gaussian_path,
-    linear_path,
+    sample_bouncing_path,
+    sample_curved_path,
+    sample_gaussian_path,
+    sample_linear_path,
     scale_of,
 )
 from smile_synth.scene import Canvas
@@ -140,7 +140,7 @@ class Motion:
 
 
 def sample_motion(params: MotionParams, canvas: Canvas, *, rng: np.random.Generator, aspect: float = 1.0) -> Motion:
-    """Draw how one object moves.
+    """Sample how one object moves.
 
     Args:
         params: which paths, sizes and angles.
@@ -149,9 +149,9 @@ def sample_motion(params: MotionParams, canvas: Canvas, *, rng: np.random.Genera
         aspect: the object's own width over height, for ``keep_aspect``.
     """
     kind = choose(params.path, rng=rng)
-    size_T2 = _draw_sizes(params, canvas, aspect, rng)
-    angle_T = _draw_angles(params, canvas.num_frames, rng)
-    return Motion(kind, _draw_path(kind, params, size_T2, angle_T, canvas, rng), size_T2, angle_T)
+    size_T2 = _sample_sizes(params, canvas, aspect, rng)
+    angle_T = _sample_angles(params, canvas.num_frames, rng)
+    return Motion(kind, _sample_path(kind, params, size_T2, angle_T, canvas, rng), size_T2, angle_T)
 
 
 def affine_pose(centre_T2: Array, scale_T2: Array, angle_T: Array, height: int, width: int) -> npt.NDArray[np.float32]:
@@ -204,14 +204,14 @@ def motion_labels(motions: Sequence[Motion]) -> dict[str, npt.NDArray[Any]]:
     }
 
 
-def _draw_sizes(params: MotionParams, canvas: Canvas, own_aspect: float, rng: np.random.Generator) -> Array:
+def _sample_sizes(params: MotionParams, canvas: Canvas, own_aspect: float, rng: np.random.Generator) -> Array:
     size = params.size
     scale = size.scales_px[int(rng.integers(len(size.scales_px)))] * scale_of(canvas)
     aspect = own_aspect if size.keep_aspect else size.aspects[int(rng.integers(len(size.aspects)))]
     # Where the aspect is to be kept, both sides change alike.
     sides = 1 if size.keep_aspect else 2
     first = scale * np.array([np.sqrt(aspect), 1 / np.sqrt(aspect)]) * np.exp(_spread(size.jitter, sides, rng))
-    growth = run(
+    growth = sample_values(
         np.zeros(sides),
         lambda here, first, last: here + _spread(size.growth_per_frame * (last - first), sides, rng),
         canvas.num_frames,
@@ -221,9 +221,9 @@ def _draw_sizes(params: MotionParams, canvas: Canvas, own_aspect: float, rng: np
     return first * np.exp(growth)
 
 
-def _draw_angles(params: MotionParams, num_frames: int, rng: np.random.Generator) -> Array:
+def _sample_angles(params: MotionParams, num_frames: int, rng: np.random.Generator) -> Array:
     fastest = params.rotation_deg_per_frame
-    angles_T1 = run(
+    angles_T1 = sample_values(
         np.zeros(1),
         lambda here, first, last: here + _spread(fastest * (last - first), 1, rng),
         num_frames,
@@ -233,16 +233,16 @@ def _draw_angles(params: MotionParams, num_frames: int, rng: np.random.Generator
     return angles_T1[:, 0]
 
 
-def _draw_path(
+def _sample_path(
     kind: PathKind, params: MotionParams, size_T2: Array, angle_T: Array, canvas: Canvas, rng: np.random.Generator
 ) -> Array:
     if kind == "gaussian":
-        return gaussian_path(params.gaussian, canvas, rng=rng)
+        return sample_gaussian_path(params.gaussian, canvas, rng=rng)
     if kind == "linear":
-        return linear_path(params.linear, params.key_frames, size_T2, canvas, rng=rng)
+        return sample_linear_path(params.linear, params.key_frames, size_T2, canvas, rng=rng)
     if kind == "curved":
-        return curved_path(params.curved, canvas, rng=rng)
-    return bouncing_path(params.bouncing, _half_reach(size_T2, angle_T), canvas, rng=rng)
+        return sample_curved_path(params.curved, canvas, rng=rng)
+    return sample_bouncing_path(params.bouncing, _half_reach(size_T2, angle_T), canvas, rng=rng)
 
 
 def _half_reach(size_T2: Array, angle_T: Array) -> Array:

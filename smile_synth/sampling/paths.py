@@ -11,7 +11,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from smile_synth.params import Span, StrictParams
-from smile_synth.sampling.keyframes import KeyFrameParams, run
+from smile_synth.sampling.keyframes import KeyFrameParams, sample_values
 from smile_synth.scene import Canvas
 
 PathKind = Literal["gaussian", "linear", "curved", "bouncing"]
@@ -69,8 +69,8 @@ class BouncingParams(StrictParams):
     speed_px: Speeds = Field((6.0, 20.0), description="speed is drawn between these, px/frame at 224 px")
 
 
-def gaussian_path(params: GaussianParams, canvas: Canvas, *, rng: np.random.Generator) -> Array:
-    """Draw a smooth random path; every point of it lies on the canvas.
+def sample_gaussian_path(params: GaussianParams, canvas: Canvas, *, rng: np.random.Generator) -> Array:
+    """Sample a smooth random path; every point of it lies on the canvas.
 
     Args:
         params: number of points, smoothing, extent.
@@ -97,10 +97,10 @@ def gaussian_path(params: GaussianParams, canvas: Canvas, *, rng: np.random.Gene
     return np.stack([np.interp(places, np.arange(points), path[:, axis]) for axis in (0, 1)], axis=1)
 
 
-def linear_path(
+def sample_linear_path(
     params: LinearParams, keys: KeyFrameParams, size_T2: Array, canvas: Canvas, *, rng: np.random.Generator
 ) -> Array:
-    """Draw a path that runs straight between key frames; at those the object lies inside the canvas.
+    """Sample a path that runs straight between key frames; at those the object lies inside the canvas.
 
     Args:
         params: greatest speed.
@@ -126,11 +126,11 @@ def linear_path(
         return low + rng.random(2) * (high - low)
 
     start = low_T2[0] + rng.random(2) * (high_T2[0] - low_T2[0])
-    return run(start, target, canvas.num_frames, keys, rng=rng)
+    return sample_values(start, target, canvas.num_frames, keys, rng=rng)
 
 
-def curved_path(params: CurvedParams, canvas: Canvas, *, rng: np.random.Generator) -> Array:
-    """Draw a path along a Catmull-Rom curve through random points of the canvas, at a constant speed.
+def sample_curved_path(params: CurvedParams, canvas: Canvas, *, rng: np.random.Generator) -> Array:
+    """Sample a path along a Catmull-Rom curve through random points of the canvas, at a constant speed.
 
     Args:
         params: number of points and speed.
@@ -150,8 +150,10 @@ def curved_path(params: CurvedParams, canvas: Canvas, *, rng: np.random.Generato
     return np.stack([np.interp(places, travelled, curve[:, axis]) for axis in (0, 1)], axis=1)
 
 
-def bouncing_path(params: BouncingParams, half_size_2: Array, canvas: Canvas, *, rng: np.random.Generator) -> Array:
-    """Draw a straight path that is mirrored at the canvas's borders.
+def sample_bouncing_path(
+    params: BouncingParams, half_size_2: Array, canvas: Canvas, *, rng: np.random.Generator
+) -> Array:
+    """Sample a straight path that is mirrored at the canvas's borders.
 
     Args:
         params: speed.

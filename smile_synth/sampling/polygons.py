@@ -27,8 +27,8 @@ def circle_points() -> Points:
     return np.stack([np.cos(turn_P), np.sin(turn_P)], axis=1)
 
 
-def polygon_points(num_corners: int, *, rng: np.random.Generator) -> Points:
-    """Draw an irregular convex polygon whose corners lie on the unit circle, float64 (num_corners, 2).
+def sample_polygon(num_corners: int, *, rng: np.random.Generator) -> Points:
+    """Sample an irregular convex polygon whose corners lie on the unit circle, float64 (num_corners, 2).
 
     Args:
         num_corners: 3 or more.

@@ -24,12 +24,12 @@ SMALLEST_LEAF, LARGEST_LEAF = 0.05, 0.4
 
 
 def sample_colour(*, rng: np.random.Generator) -> Pixels:
-    """Draw a colour, uint8 (3,), uniform in RGB."""
+    """Sample a colour, uint8 (3,), uniform in RGB."""
     return rng.integers(0, 256, 3, dtype=np.uint8)
 
 
 def sample_palette(*, rng: np.random.Generator) -> Pixels:
-    """Draw a smooth palette of 256 colours through two or three that differ well, uint8 (256, 3)."""
+    """Sample a smooth palette of 256 colours through two or three that differ well, uint8 (256, 3)."""
     stops = rng.integers(0, 256, (int(rng.integers(2, 4)), 3)).astype(np.float64)
     distance = np.abs(stops[0] - stops[1]).max()
     if distance < LEAST_CONTRAST:
@@ -51,7 +51,7 @@ def draw_texture(height: int, width: int, *, rng: np.random.Generator) -> Pixels
     kind = TEXTURE_KINDS[int(rng.integers(len(TEXTURE_KINDS)))]
     palette = sample_palette(rng=rng)
     if kind == "marble":
-        return palette[marble(height, width, rng=rng)]
+        return palette[draw_marble(height, width, rng=rng)]
     if kind == "grain":
         values = 128 + rng.uniform(15, 60) * rng.standard_normal((height, width), dtype=np.float32)
         return palette[_to_bytes(values)]
@@ -93,7 +93,7 @@ def draw_leaves(height: int, width: int, *, rng: np.random.Generator) -> Pixels:
     return image
 
 
-def marble(height: int, width: int, *, rng: np.random.Generator) -> Pixels:
+def draw_marble(height: int, width: int, *, rng: np.random.Generator) -> Pixels:
     """Draw smooth random waves of several scales, uint8 (height, width), spread over 0 to 255."""
     values = np.zeros((height, width), np.float32)
     cells = int(rng.integers(2, 5))

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from smile_synth_generators.fractals import VARIATIONS, Fractals, FractalsParams, _between, _draw_parameters, _maps
+from smile_synth_generators.fractals import VARIATIONS, Fractals, FractalsParams, _between, _maps, _sample_parameters
 
 from smile_synth.assets import Assets
 from smile_synth.errors import GeneratorError
@@ -32,7 +32,7 @@ def context() -> GeneratorContext:
 def test_every_map_pulls_points_together() -> None:
     for n in range(50):
         rng = stream(n, "maps")
-        maps = _maps(_between(_draw_parameters(4, rng), _draw_parameters(4, rng), 0.5))
+        maps = _maps(_between(_sample_parameters(4, rng), _sample_parameters(4, rng), 0.5))
         linear = maps[:, [0, 1, 3, 4]].reshape(-1, 2, 2)
         assert np.linalg.svd(linear, compute_uv=False).max() < 1
 

@@ -13,7 +13,7 @@ from smile_synth.assets import Assets
 from smile_synth.randomness import stream
 from smile_synth.recipe.assets import AssetsParams
 from smile_synth.render import render
-from smile_synth.sampling.backgrounds import BackgroundKind, BackgroundParams, pink_noise, sample_background
+from smile_synth.sampling.backgrounds import BackgroundKind, BackgroundParams, draw_pink_noise, sample_background
 from smile_synth.sampling.camera import source_size
 from smile_synth.scene import NO_ASSET, Canvas, Scene
 
@@ -51,7 +51,7 @@ def test_weights_decide_how_often_a_kind_is_drawn(assets: Assets) -> None:
 def test_pink_noise_has_the_spectrum_that_was_asked_for(exponent: float) -> None:
     slopes = []
     for n in range(4):
-        grey = pink_noise(256, 256, exponent, rng=stream(n, "pink")).astype(float).mean(axis=-1)
+        grey = draw_pink_noise(256, 256, exponent, rng=stream(n, "pink")).astype(float).mean(axis=-1)
         amplitude = np.abs(np.fft.fft2(grey - grey.mean()))
         frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(256), np.fft.fftfreq(256)))
         inside = (frequency > 0.02) & (frequency < 0.25)

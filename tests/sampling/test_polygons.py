@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from smile_synth.randomness import stream
-from smile_synth.sampling.polygons import capsule_points, circle_points, cut, filled_alpha, polygon_points
+from smile_synth.sampling.polygons import capsule_points, circle_points, cut, filled_alpha, sample_polygon
 
 
 @pytest.mark.parametrize("corners", [3, 4, 8])
 def test_corners_lie_apart_on_the_unit_circle(corners: int) -> None:
     for n in range(30):
-        points = polygon_points(corners, rng=stream(n, "polygon"))
+        points = sample_polygon(corners, rng=stream(n, "polygon"))
         assert np.allclose(np.linalg.norm(points, axis=1), 1)
         gaps = np.linalg.norm(points - np.roll(points, 1, axis=0), axis=1)
         assert gaps.min() > 0.3

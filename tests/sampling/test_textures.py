@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from smile_synth.randomness import stream
-from smile_synth.sampling.textures import draw_gradient, draw_leaves, draw_texture, marble, sample_palette
+from smile_synth.sampling.textures import draw_gradient, draw_leaves, draw_marble, draw_texture, sample_palette
 
 
 @pytest.mark.parametrize("size", [(2, 3), (5, 40), (97, 64)])
@@ -16,7 +16,7 @@ def test_any_size_can_be_filled(size: tuple[int, int]) -> None:
             picture = draw(*size, rng=stream(n, "texture"))
             assert picture.shape == (*size, 3)
             assert picture.dtype == np.uint8
-    assert marble(*size, rng=stream(0, "marble")).shape == size
+    assert draw_marble(*size, rng=stream(0, "marble")).shape == size
 
 
 def test_no_texture_is_flat() -> None:
