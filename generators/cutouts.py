@@ -26,7 +26,7 @@ class CutoutsParams(StrictParams):
     )
     classes: tuple[str, ...] = Field(
         (),
-        description="classes to draw objects from, each equally often (built-in: polygon, blob, ellipse, letter); "
+        description="classes to choose objects from, each equally often (built-in: polygon, blob, ellipse, letter); "
         "empty means all objects alike",
     )
     order: Literal["largest-first", "random"] = Field(
@@ -70,7 +70,7 @@ class Cutouts(Generator[CutoutsParams]):
         }
 
     def sample(self, *, rng: np.random.Generator) -> Scene:
-        """Sample a background, then objects and their ways over it."""
+        """Sample a background, then objects and their trajectories over it."""
         canvas, assets = self.context.canvas, self.context.assets
         background = sample_background(self.params.background, canvas, assets, rng=rng)
         count = int(rng.integers(self.params.num_objects[0], self.params.num_objects[1] + 1))

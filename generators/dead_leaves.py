@@ -67,12 +67,12 @@ class DeadLeaves(Generator[DeadLeavesParams]):
         }
 
     def sample(self, *, rng: np.random.Generator) -> Scene:
-        """Sample a background, leaves in random order of depth, and their ways."""
+        """Sample a background, leaves in random order of depth, and their trajectories."""
         canvas, params = self.context.canvas, self.params
         background = sample_background(params.background, canvas, self.context.assets, rng=rng)
         count = int(rng.integers(params.num_leaves[0], params.num_leaves[1] + 1))
         num_sides_K = rng.integers(params.num_sides[0], params.num_sides[1] + 1, count)
-        centre_KT2 = self._paths(count, rng)
+        centre_KT2 = self._sample_paths(count, rng)
         turn_K = rng.uniform(-1, 1, count) * params.turn_deg_per_frame
         angle_KT = rng.uniform(0, 360, count)[:, None] + turn_K[:, None] * np.arange(canvas.num_frames)
         net_K2 = centre_KT2[:, -1] - centre_KT2[:, 0]
@@ -92,8 +92,8 @@ class DeadLeaves(Generator[DeadLeavesParams]):
             },
         )
 
-    def _paths(self, count: int, rng: np.random.Generator) -> Floats:
-        """Draw quadratic Bezier curves through the canvas, float64 (K, T, 2)."""
+    def _sample_paths(self, count: int, rng: np.random.Generator) -> Floats:
+        """Sample quadratic Bezier curves through the canvas, float64 (K, T, 2)."""
         canvas = self.context.canvas
         reach_px = self.params.reach * min(canvas.height, canvas.width)
         middle_K2 = rng.uniform(0, (canvas.width, canvas.height), (count, 2))

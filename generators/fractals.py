@@ -94,7 +94,7 @@ class Fractals(Generator[FractalsParams]):
         }
 
     def sample(self, *, rng: np.random.Generator) -> Scene:
-        """Sample a background, a system that is worth looking at, and the way of its parameters."""
+        """Sample a background, a system that is worth looking at, and how its parameters move."""
         canvas, params = self.context.canvas, self.params
         background = sample_background(params.background, canvas, self.context.assets, rng=rng)
         variation = choose(params.variation, rng=rng)
@@ -134,7 +134,7 @@ class Fractals(Generator[FractalsParams]):
         )
 
     def _is_worth_drawing(self, maps_TM6: Floats, variation: int, rng: np.random.Generator) -> bool:
-        """Tell whether the attractor neither flies apart nor shrinks to a speck or a line on its way."""
+        """Tell whether the attractor neither flies apart nor shrinks to a speck or a line in the clip."""
         chosen = np.unique(np.linspace(0, len(maps_TM6) - 1, TRIAL_FRAMES).round().astype(int))
         points_EN3 = _play(maps_TM6[chosen], variation, TRIAL_POINTS, rng)[:, WARM_UP_POINTS:]
         if not (np.abs(points_EN3) < FARTHEST).all():
@@ -199,7 +199,7 @@ def _sample_parameters(num_maps: int, rng: np.random.Generator) -> Floats:
 
 
 def _between(first_M6: Floats, last_M6: Floats, share: float) -> Floats:
-    """Interpolate parameters; angles go the short way round, and no map is mirrored on the way."""
+    """Interpolate parameters; angles turn the shorter way, and no map is mirrored in between."""
     way = last_M6 - first_M6
     way[:, :2] = (way[:, :2] + math.pi) % (2 * math.pi) - math.pi
     way[:, 3] = np.abs(last_M6[:, 3]) * np.sign(first_M6[:, 3]) - first_M6[:, 3]

@@ -46,10 +46,10 @@ class PatchesParams(StrictParams):
     )
     smooth_edge: float = Field(0.5, ge=0, le=1, description="probability that a patch fades out towards its edge")
     smooth_width: Span[Annotated[float, Field(gt=0, le=1)]] = Field(
-        (0.2, 0.6), description="a smooth edge fades over a part of the way to the middle drawn between these"
+        (0.2, 0.6), description="part of the way to the middle over which a smooth edge fades, least and most"
     )
     opacity: Span[Annotated[float, Field(gt=0, le=1)]] = Field(
-        (0.8, 1.0), description="opacity at every key frame is drawn between these"
+        (0.8, 1.0), description="lowest and highest opacity at a key frame"
     )
     motion: MotionParams = Field(MotionParams(), description="path, size and angle over time")
     background: BackgroundParams = Field(BackgroundParams(), description="what the patches move over")
@@ -79,7 +79,7 @@ class Patches(Generator[PatchesParams]):
         }
 
     def sample(self, *, rng: np.random.Generator) -> Scene:
-        """Sample a background, then patches and their ways over it, the largest one first."""
+        """Sample a background, then patches and their trajectories over it, the largest one first."""
         canvas, params = self.context.canvas, self.params
         background = sample_background(params.background, canvas, self.context.assets, rng=rng)
         count = int(rng.integers(params.num_objects[0], params.num_objects[1] + 1))

@@ -57,7 +57,7 @@ class PseudoMotionParams(StrictParams):
     def _check_num_joined(self) -> Self:
         if self.num_joined[1] > len(self.transforms):
             raise ValueError(
-                f"num_joined may not pass the number of transforms, {len(self.transforms)}, got {self.num_joined[1]}"
+                f"num_joined may not exceed the number of transforms, {len(self.transforms)}, got {self.num_joined[1]}"
             )
         return self
 

@@ -36,7 +36,7 @@ Floats = npt.NDArray[np.float64]
 
 
 def _begins_at(first: Level, *fields: str) -> NoEffect:
-    """Return the rule that fields do nothing on rungs below ``first``."""
+    """Return the rule that fields do nothing at levels below ``first``."""
     return NoEffect(
         fields,
         when=lambda shapes: not shapes.reaches(first),
@@ -59,7 +59,7 @@ class ShapesParams(StrictParams):
 
     level: Level = Field(
         "photographs",
-        description="rung of the published ladder; each adds to the one before: circles, motion, quads and triangles, "
+        description="level of the published ladder; each adds to the one before: circles, motion, quads and triangles, "
         "turning with growth and shear, acceleration, procedural textures, crops of photographs",
     )
     outlines: Annotated[dict[Outline, Weight], Field(min_length=1)] | None = Field(
@@ -70,10 +70,11 @@ class ShapesParams(StrictParams):
     )
     num_shapes: Span[Annotated[int, Field(ge=1, le=128)]] = Field((8, 24), description="fewest and most shapes a clip")
     mean_radius_px: float = Field(
-        20.0, gt=0, le=256, description="mean of the exponential law of radii, px on a 256 px canvas"
+        20.0, gt=0, le=256, description="mean of the exponential distribution of radii, px on a 256 px canvas"
     )
     radius_px: Span[Annotated[float, Field(ge=1, le=256)]] = Field(
-        (6.0, 72.0), description="smallest and largest radius, px on a 256 px canvas; the law is cut there"
+        (6.0, 72.0),
+        description="smallest and largest radius, px on a 256 px canvas; the distribution is truncated there",
     )
     speed_px_per_frame: Span[Annotated[float, Field(ge=0, le=50)]] = Field(
         (1.2, 3.0), description="speed at the middle of the clip, px per video frame on a 256 px canvas"
@@ -174,7 +175,7 @@ class Shapes(Generator[ShapesParams]):
     def _sample_motions(self, count: int, rng: np.random.Generator) -> _Motions:
         canvas, params = self.context.canvas, self.params
         scale = min(canvas.height, canvas.width) / REFERENCE_SIDE_PX
-        # The middle of every way lies on the canvas, so that fast shapes do not all start or end outside.
+        # The middle of every trajectory lies on the canvas, so that fast shapes do not all start or end outside.
         time_T = params.frame_stride * (np.arange(canvas.num_frames) - (canvas.num_frames - 1) / 2)
         centre_K2 = rng.uniform(0, (canvas.width, canvas.height), (count, 2))
         heading_K = rng.uniform(0, 2 * math.pi, count)
@@ -215,12 +216,12 @@ class Shapes(Generator[ShapesParams]):
 
 
 def _up_to(largest: float, count: int, rng: np.random.Generator) -> Floats:
-    """Draw numbers evenly from -largest to largest."""
+    """Sample uniformly from -largest to largest."""
     return rng.uniform(-1, 1, count) * largest
 
 
 def _exponential(mean: float, span: tuple[float, float], rng: np.random.Generator) -> float:
-    """Draw from the exponential law of this mean, cut to a span."""
+    """Sample the exponential distribution of this mean, truncated to a span."""
     low, high = (1 - math.exp(-end / mean) for end in span)
     share = rng.uniform(low, high)
     return span[1] if share >= 1 else -mean * math.log1p(-share)

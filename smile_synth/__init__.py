@@ -8,7 +8,7 @@ T      frames of a clip
 H, W   rows and columns, in pixels
 C      channels
 N      tokens of a clip, time-major: tubelet, then row, then column
-D      width of a token
+D      embedding dimension
 K      object slots of a clip, in painter's order
 =====  =======================================================
 

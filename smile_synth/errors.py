@@ -57,7 +57,7 @@ class CheckpointError(SmileSynthError):
 
 
 class TrainingError(SmileSynthError):
-    """Training cannot start, or cannot go on."""
+    """Training cannot start, or cannot continue."""
 
 
 class VideoError(SmileSynthError):

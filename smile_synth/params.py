@@ -70,7 +70,7 @@ class NoEffect:
 
 
 def _tell_numbers_from_truth(schema: Any, cls: type[BaseModel]) -> Any:
-    """Return pydantic's schema of ``cls`` so changed that numbers refuse booleans, and booleans anything else."""
+    """Return pydantic's schema of ``cls``, changed so that numbers refuse booleans and booleans refuse all else."""
     if isinstance(schema, list):
         return [_tell_numbers_from_truth(item, cls) for item in schema]
     if not isinstance(schema, dict) or schema.get("cls", cls) is not cls:

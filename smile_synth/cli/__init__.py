@@ -61,7 +61,7 @@ class OneLineErrors(TyperGroup):
         except KeyboardInterrupt:
             if self._debug:
                 raise
-            typer.echo("smile-synth: interrupted; run the same command again to go on", err=True)
+            typer.echo("smile-synth: interrupted; run the same command again to resume", err=True)
             raise typer.Exit(EXIT_INTERRUPTED) from None
 
 

@@ -20,7 +20,7 @@ def demo(
 ) -> None:
     """Render, look, pretrain and probe on built-in data: no download, minutes on two cores.
 
-    Run it again after Ctrl-C: finished steps are kept, the others go on.
+    Run it again after Ctrl-C: finished steps are kept, the others resume.
 
     \b
     Examples:
@@ -66,7 +66,7 @@ def _summary(store: Path, run: Path, sheet: Path, page: Path, recipe: str, took:
         f"page      {page}",
         *(f"picture   {picture}" for picture in pictures),
         "",
-        "Go on with:",
+        "Next:",
         f"  smile-synth preview {store} --out moving.webp",
         f"  smile-synth recipes show {recipe} > mine.yaml",
         "  smile-synth render mine.yaml --out mine.zarr --set dataset.assets.backgrounds=PHOTOS/",

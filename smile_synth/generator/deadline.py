@@ -19,7 +19,7 @@ def deadline(seconds: float) -> Iterator[None]:
     """Raise ``DeadlineError`` inside the block once it has taken longer than this.
 
     It reaches Python code, and sleeping and waiting; a single call into compiled code ends first. It needs Unix and
-    the main thread, and does nothing elsewhere. Deadlines nest: an outer alarm goes on afterwards.
+    the main thread, and does nothing elsewhere. Deadlines nest: an outer alarm runs on afterwards.
 
     Args:
         seconds: wall-clock time, above 0.

@@ -25,7 +25,7 @@ class LabelSpec:
         kind: ``class`` is stored as int32 (-1 where undefined), ``number`` as float32 (NaN where undefined).
         per: one value a ``clip``, or one per ``object`` slot, in painter's order.
         unit: such as ``px/frame`` or ``deg``; empty for classes.
-        classes: names of the classes, in order of their numbers; empty for numbers.
+        classes: names of the classes, in order of their indices; empty for numbers.
     """
 
     description: str
@@ -56,7 +56,7 @@ class LabelSpec:
             if given.size and given.dtype.kind not in "iu":
                 return f"must be whole numbers, got {given.dtype}"
             if ((given < -1) | (given >= len(self.classes))).any():
-                return f"must be -1 to {len(self.classes) - 1}, the numbers of its classes, got {given.tolist()}"
+                return f"must be -1 to {len(self.classes) - 1}, the indices of its classes, got {given.tolist()}"
         elif given.size and (given.dtype.kind not in "iuf" or np.isinf(given).any()):
             return f"must be finite, or NaN where it is undefined, got {given.tolist()}"
         return ""
@@ -104,7 +104,7 @@ def translate(
         num_objects: layers of the scene.
 
     Returns:
-        A value for every joint label: class numbers of the joint table, and -1 or NaN for what the scene has not.
+        A value for every joint label: class indices of the joint table, and -1 or NaN for what the scene does not have.
     """
     return {
         name: _renumbered(labels[name], own[name], spec) if name in labels else _undefined(spec, num_objects)

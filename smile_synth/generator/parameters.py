@@ -1,9 +1,9 @@
-"""Parameter models told to people: one row a parameter, with type, range, default and meaning."""
+"""Parameter models as tables for people: one row a parameter, with type, range, default and meaning."""
 
 from __future__ import annotations
 
 import types
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -67,8 +67,16 @@ def _kind(annotation: Any) -> str:
 
 
 def _allowed(info: FieldInfo) -> str:
+    """Return the range of a number, or of the numbers in a list, a span or weights by name."""
+    inner = [argument for argument in get_args(info.annotation) if get_origin(argument) is Annotated]
+    return _bounds(info.metadata) or next((bounds for item in inner if (bounds := _bounds(get_args(item)[1:]))), "")
+
+
+def _bounds(rules: Iterable[Any]) -> str:
     parts = []
-    for rule in info.metadata:
+    for rule in rules:
+        if isinstance(rule, FieldInfo):
+            return _bounds(rule.metadata)
         match rule:
             case annotated_types.Ge(ge=bound):
                 parts.append(f">= {bound}")

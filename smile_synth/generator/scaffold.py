@@ -108,7 +108,7 @@ class $cls(Generator[${cls}Params]):
         }
 
     def sample(self, *, rng: np.random.Generator) -> Scene:
-        """Draw one scene. Every random choice comes from ``rng``; that alone makes clip 17 the same everywhere."""
+        """Sample one scene. Every random choice comes from ``rng``; that alone makes clip 17 the same everywhere."""
         canvas = self.context.canvas
         background = sample_background(self.params.background, canvas, self.context.assets, rng=rng)
         count = int(rng.integers(1, self.params.num_objects + 1))

@@ -1,4 +1,4 @@
-"""What pretraining can be told: the student, its masks, its teacher and its target. Imports no torch."""
+"""Parameters of pretraining: student, masks, teacher, target, optimizer, stages. Imports no torch."""
 
 from __future__ import annotations
 
@@ -89,8 +89,8 @@ class TeacherParams(StrictParams):
     """Side in pixels of the frames that the teacher sees, a multiple of its stride. Absent: for transformers the size
     they were trained at, for convolutional models the clip's own, rounded up to a multiple of the stride."""
     normalisation: Literal["own", "imagenet", "clip"] = "own"
-    """Mean and deviation of the pixels that the teacher sees. ``own``: those it was trained with. The released SMILE
-    code feeds CLIP ``imagenet``-normalised pixels."""
+    """Mean and standard deviation of the pixels that the teacher sees. ``own``: those it was trained with. The released
+    SMILE code feeds CLIP ``imagenet``-normalised pixels."""
     frames: Literal["first", "middle", "average"] = "first"
     """Which frame of a tubelet the teacher sees; ``average`` takes the mean of the features of all of them."""
     grid: Literal["resize", "exact"] = "resize"
@@ -229,9 +229,9 @@ class OptimizerParams(StrictParams):
     scale_with_batch: bool = True
     """Multiply the three rates by batch_size / 256."""
     warmup_epochs: float | None = Field(default=None, ge=0)
-    """Passes over the store in which the rate rises; absent: the published 40, unless ``warmup_steps`` is given."""
+    """Epochs in which the rate rises; absent: the published 40, unless ``warmup_steps`` is given."""
     warmup_steps: int | None = Field(default=None, ge=0)
-    """Updates in which the rate rises; not together with ``warmup_epochs``."""
+    """Steps in which the rate rises; not together with ``warmup_epochs``."""
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.95)
     """Decay of AdamW's two moments."""
     eps: float = Field(default=1e-8, gt=0, le=1)
@@ -241,8 +241,8 @@ class OptimizerParams(StrictParams):
     clip_grad_norm: float | None = Field(default=None, gt=0)
     """Largest norm of the gradient over all parameters; absent: not clipped, as published."""
     schedule: Literal["exact", "published"] = "exact"
-    """``exact``: every update has its own place in the schedule. ``published``: with several masks a clip, the released
-    code's count, for half the updates where there are two masks."""
+    """``exact``: the schedule counts every step. ``published``: with several masks a clip it counts as the released
+    code does, for half the steps where there are two masks."""
 
     @model_validator(mode="after")
     def _check_warmup(self) -> OptimizerParams:
@@ -251,7 +251,7 @@ class OptimizerParams(StrictParams):
         return self
 
     def warmup(self, steps_per_epoch: int) -> int:
-        """Return the updates of the warm-up, given how many updates a pass over the store has."""
+        """Return the steps of the warm-up, given the steps of an epoch."""
         if self.warmup_steps is not None:
             return self.warmup_steps
         return int((40 if self.warmup_epochs is None else self.warmup_epochs) * steps_per_epoch)
@@ -263,13 +263,13 @@ class StageParams(StrictParams):
     name: str = Field(default="train", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     """What the log and the checkpoints call it."""
     epochs: int | None = Field(default=None, ge=1)
-    """Passes over the store; each clip is seen once a pass, with ``masks_per_clip`` masks."""
+    """Epochs; each clip is seen once an epoch, with ``masks_per_clip`` masks."""
     max_steps: int | None = Field(default=None, ge=1)
-    """Updates after which the stage ends; its schedule is made for them. Absent: as many as ``epochs`` has."""
+    """Steps after which the stage ends; its schedule is made for them. Absent: as many as ``epochs`` has."""
     mask: MaskParams = MaskParams()
     """Which tokens are hidden."""
     optimizer: OptimizerParams | None = None
-    """Absent: ``pretrain.optimizer``. Moments start anew in every stage, as published."""
+    """Absent: ``pretrain.optimizer``. Moments are reset at the start of every stage, as published."""
 
     @model_validator(mode="after")
     def _check_length(self) -> StageParams:
@@ -296,13 +296,13 @@ class WatchParams(StrictParams):
     """What is measured and shown while training."""
 
     every_steps: Positive = 10
-    """Updates between two lines of metrics."""
+    """Steps between two lines of metrics."""
     features_every_steps: Positive = 100
-    """Updates between two looks at the deviation and effective rank of features."""
+    """Steps between two measurements of the standard deviation and effective rank of features."""
     pictures_every_steps: int = Field(default=500, ge=0)
-    """Updates between two pictures of input, mask and error; 0: none."""
+    """Steps between two pictures of input, mask and error; 0: none."""
     probe_every_epochs: int = Field(default=0, ge=0)
-    """Passes over the store between two probes with the recipe's section ``probe``; 0: none."""
+    """Epochs between two probes with the recipe's section ``probe``; 0: none."""
     tensorboard: bool = True
     """Write TensorBoard files beside the JSON lines."""
 
@@ -311,9 +311,9 @@ class CheckpointParams(StrictParams):
     """When the state is saved, and what is kept."""
 
     every_steps: Positive = 500
-    """Updates between two saves of the latest state."""
+    """Steps between two checkpoints of the latest state."""
     milestone_every_steps: int = Field(default=0, ge=0)
-    """Updates between two states that are kept beside the latest; 0: only the end of each stage."""
+    """Steps between two milestones, checkpoints that are kept beside the latest; 0: only the end of each stage."""
     keep_milestones: Positive = 5
     """Milestones kept, the newest; ends of stages are kept always."""
 
@@ -342,11 +342,11 @@ class PretrainParams(StrictParams):
     teacher: TeacherParams | None = None
     """The frozen model behind feature targets; absent: CLIP ViT-B/16 where the target needs one."""
     batch_size: Positive = 256
-    """Masked clips of one update over all processes; clips with two masks count twice, as published."""
+    """Masked clips of one step over all processes; a clip with two masks counts twice, as published."""
     epochs: int | None = Field(default=None, ge=1)
-    """Passes over the store, where there is one stage."""
+    """Epochs, where there is one stage."""
     max_steps: int | None = Field(default=None, ge=1)
-    """Updates after which the training ends, where there is one stage; its schedule is made for them."""
+    """Steps after which training ends, where there is one stage; its schedule is made for them."""
     mask: MaskParams | None = None
     """Which tokens are hidden, where there is one stage; absent: trajectory masks, 0.8 of all tokens."""
     stages: tuple[StageParams, ...] = ()
@@ -356,7 +356,7 @@ class PretrainParams(StrictParams):
     loading: LoadingParams = LoadingParams()
     """How stores are mixed and read, and what is changed of their clips."""
     ema_decay: float | None = Field(default=None, gt=0, lt=1)
-    """Keep a moving average of the weights with this decay per update; absent: none."""
+    """Keep an exponential moving average of the weights with this decay per step; absent: none."""
     runtime: RuntimeParams = RuntimeParams()
     """How the arithmetic is done."""
     watch: WatchParams = WatchParams()

@@ -107,7 +107,7 @@ class NeighboursParams(StrictParams):
 class AttentiveParams(StrictParams):
     """One learned query attends to all tokens, then a linear layer answers."""
 
-    epochs: int = Field(30, ge=1, le=1000, description="passes over the training clips")
+    epochs: int = Field(30, ge=1, le=1000, description="epochs over the training clips")
     batch_size: int = Field(32, ge=1, le=4096, description="clips in a step")
     learning_rates: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
         (1e-3, 1e-2), min_length=1, description="peak learning rates of AdamW to choose from, on the validation part"
@@ -152,7 +152,7 @@ class ProbeParams(StrictParams):
     classifiers: tuple[ClassifierName, ...] = Field(("linear",), min_length=1, description="how answers are read off")
     baselines: tuple[BaselineName, ...] = Field(
         ("untrained", "differences", "teacher"),
-        description="what stands beside the model: itself untrained, raw frame differences, its teacher, and itself "
+        description="baselines: the same network untrained, raw frame differences, the teacher, and the same network "
         "trained from scratch on the answers",
     )
     blocks: tuple[Annotated[int, Field(ge=1)], ...] = Field(

@@ -13,7 +13,7 @@ PositionCode = Literal["flat", "separable"]
 
 
 class Transformer(NamedTuple):
-    """Width, depth and heads of a stack of transformer blocks."""
+    """Embedding dimension, depth and heads of a stack of transformer blocks."""
 
     width: int
     depth: int
@@ -42,25 +42,25 @@ class StudentParams(StrictParams):
     size: StudentSize = "base"
     """A published size (tiny is the usual ViT-Ti); the fields below change parts of it."""
     width: Positive | None = None
-    """Encoder width in channels, divisible by its heads; absent: that of the size."""
+    """Embedding dimension of the encoder, divisible by its heads; absent: that of the size."""
     depth: Positive | None = None
     """Encoder blocks; absent: that of the size."""
     heads: Positive | None = None
     """Encoder attention heads; absent: that of the size."""
     decoder_width: Positive | None = None
-    """Decoder width in channels, divisible by its heads; absent: that of the size."""
+    """Embedding dimension of the decoder, divisible by its heads; absent: that of the size."""
     decoder_depth: Positive | None = None
     """Decoder blocks; absent: 4."""
     decoder_heads: Positive | None = None
     """Decoder attention heads; absent: that of the size."""
     mlp_ratio: float = Field(default=4.0, gt=0, le=16)
-    """Hidden width of a block's MLP over the block's width."""
+    """Hidden dimension of a block's MLP over the embedding dimension."""
     patch_size: Positive = 16
     """Side of a token in pixels; divides the canvas's height and width."""
     tubelet_size: Positive = 2
     """Frames that a token spans; divides the clip's frames."""
     positions: PositionCode = "flat"
-    """The fixed code that says where a token stands. ``flat``: one sinusoid over the tokens' numbers, as VideoMAE and
+    """The fixed code that says where a token stands. ``flat``: one sinusoid over the tokens' indices, as VideoMAE and
     SMILE have it. ``separable``: channels of their own for time, row and column; a small student fits a few clips
     sooner with it, but the formats ``videomae`` and ``huggingface`` cannot hold it."""
     drop_path: float = Field(default=0.0, ge=0, lt=1)

@@ -98,14 +98,14 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def parse_yaml(text: str, *, where: str) -> Any:
-    """Return what YAML says: numbers, texts, booleans, null, lists, and mappings with texts as keys.
+    """Return the values of a YAML document: numbers, strings, booleans, null, lists and mappings with string keys.
 
     Args:
         text: one document.
         where: what to call the text in an error.
 
     Raises:
-        RecipeError: it is not valid YAML, a key stands twice or is no text, or it has a tag, a number of more than
+        RecipeError: it is not valid YAML, a key is repeated or no string, or it has a tag, a number of more than
             ``MOST_DIGITS`` digits, deep nesting, or aliases that stand for very many values.
     """
     try:
@@ -135,9 +135,9 @@ def _check(root: yaml.Node) -> None:
         if count > MOST_VALUES:
             raise _Refused(f"its aliases stand for more than {MOST_VALUES:,} values", node)
         if depth > DEEPEST_NESTING:
-            raise _Refused("an alias stands inside what it stands for", node)
+            raise _Refused("an alias refers to a value that contains it", node)
         if isinstance(node, yaml.ScalarNode) and not _is_text(node.value):
-            raise _Refused(f"{path or 'the value'} is no text, it holds half a surrogate pair", node)
+            raise _Refused(f"{path or 'the value'} holds half of a surrogate pair, which is no character", node)
         if node.tag == _TAG + "int" and len(node.value) > MOST_DIGITS:
             raise _Refused(f"{path or 'the value'} is a number of {len(node.value):,} digits", node)
         rest += reversed([(inner, where, depth + 1) for inner, where in _inside(node, path)])
@@ -154,12 +154,12 @@ def _inside(node: yaml.Node, path: str) -> Iterator[tuple[yaml.Node, str]]:
             if key.tag not in (_TAG + "str", _TAG + "merge"):
                 said = f"got {key.tag.removeprefix(_TAG)}"
                 said += f" {shown(key.value)}; write it in quotes" if isinstance(key, yaml.ScalarNode) else ""
-                raise _Refused(f"a key must be text, {said}", key)
+                raise _Refused(f"a key must be a string, {said}", key)
             if not _is_text(key.value):
-                raise _Refused("a key must be text, got half a surrogate pair", key)
+                raise _Refused("a key must be a string, got half a surrogate pair", key)
             where = f"{path}.{key.value}".lstrip(".")
             if key.value in lines:
-                raise _Refused(f"key {shown(where)} stands twice, the first time in line {lines[key.value]}", key)
+                raise _Refused(f"key {shown(where)} is repeated; it first stands in line {lines[key.value]}", key)
             lines[key.value] = key.start_mark.line + 1
             yield value, where
 

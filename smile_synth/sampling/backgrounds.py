@@ -32,7 +32,7 @@ class ImageParams(StrictParams):
     )
 
     kind: BackgroundKind | Annotated[dict[BackgroundKind, Weight], Field(min_length=1)] = Field(
-        "photograph", description="a kind, or weights of several, one drawn per clip"
+        "photograph", description="a kind, or weights of several, one sampled per clip"
     )
     noise_exponent: float = Field(
         1.3,
@@ -50,7 +50,7 @@ class BackgroundParams(ImageParams):
 
 @dataclass(frozen=True, eq=False)
 class Background:
-    """A drawn background.
+    """A background and the camera that looks at it.
 
     Args:
         image: uint8 (h, w, 3), of the canvas's size without a camera, larger with one.
@@ -71,7 +71,7 @@ class Background:
 def sample_background(
     params: BackgroundParams, canvas: Canvas, assets: Assets, *, rng: np.random.Generator
 ) -> Background:
-    """Sample a background and the camera's way over it.
+    """Sample a background and the camera's motion over it.
 
     Args:
         params: which kinds and which motions.

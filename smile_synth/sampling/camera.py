@@ -46,20 +46,20 @@ class CameraParams(StrictParams):
     )
 
     motion: CameraMotion | Annotated[dict[CameraMotion, Weight], Field(min_length=1)] = Field(
-        "still", description="a motion, or weights of several, one drawn per clip"
+        "still", description="a motion, or weights of several, one sampled per clip"
     )
     strength: float = Field(
         1.0,
         gt=0,
         le=2,
         description="factor on the largest rates: slide 2 % of the canvas a frame, zoom 3 %, rotate 3 deg, "
-        "affine 2 %, perspective 4 %; every clip draws its own rate between a quarter of that and all of it",
+        "affine 2 %, perspective 4 %; the rate of a clip is uniform between a quarter of that and all of it",
     )
 
 
 @dataclass(frozen=True, eq=False)
 class Camera:
-    """A camera's way through a clip.
+    """A camera's motion through a clip.
 
     Args:
         homography_T33: float32, background pixel -> canvas pixel.
@@ -101,7 +101,7 @@ def sample_camera(
     Source: one transform and strength per clip, repeated, is pseudo-motion (arXiv 2409.06665).
     """
     num_frames = canvas.num_frames
-    # Longer clips spread the same way over more frames; else they would leave the image.
+    # Longer clips spread the same motion over more frames; else they would leave the image.
     scale = strength * min(1.0, FRAMES_AT_FULL_RATE / num_frames)
     rate = sum((_rate(motion, scale, rng) for motion in motions), np.zeros((3, 3)))
     times = np.arange(num_frames) - (num_frames - 1) / 2

@@ -31,7 +31,7 @@ class KeyFrameParams(StrictParams):
     easing: dict[Easing, Weight] = Field(
         {"even": 0.7, "accelerating": 0.15, "decelerating": 0.15},
         min_length=1,
-        description="weights of the ways in which a value runs from one key frame to the next",
+        description="weights of how a value runs from one key frame to the next",
     )
 
     @model_validator(mode="after")
@@ -69,7 +69,7 @@ def sample_values(
 def sample_key_frames(num_frames: int, params: KeyFrameParams, *, rng: np.random.Generator) -> Sequence[int]:
     """Sample key frames: first and last frame, and some between, evenly spaced but for up to a third of the spacing."""
     last = num_frames - 1
-    # Plain numbers: a handful of them is drawn quicker than arrays are made.
+    # Plain Python numbers: for a handful of them this is faster than making arrays.
     rest, count = rng.random() * sum(params.inner), 0
     while count < len(params.inner) - 1 and rest >= params.inner[count]:
         rest -= params.inner[count]

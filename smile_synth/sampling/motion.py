@@ -48,12 +48,14 @@ class SizeParams(StrictParams):
     )
 
     scales_px: tuple[Annotated[float, Field(gt=0, le=2240)], ...] = Field(
-        (32, 48, 56, 64, 96, 128), min_length=1, description="one is drawn: root of width times height, px at 224 px"
+        (32, 48, 56, 64, 96, 128),
+        min_length=1,
+        description="sizes to choose from: root of width times height, px at 224 px",
     )
     aspects: tuple[Annotated[float, Field(gt=0.01, lt=100)], ...] = Field(
-        (0.5, 0.67, 0.75, 1.0, 1.33, 1.5, 2.0), min_length=1, description="one is drawn: width over height"
+        (0.5, 0.67, 0.75, 1.0, 1.33, 1.5, 2.0), min_length=1, description="width over height, to choose from"
     )
-    keep_aspect: bool = Field(False, description="keep the object's own width over height instead of drawing one")
+    keep_aspect: bool = Field(False, description="keep the object's own width over height instead of choosing one")
     jitter: float = Field(0.18, ge=0, le=2, description="each side is multiplied by exp of up to plus or minus this")
     growth_per_frame: float = Field(
         0.025, ge=0, le=0.5, description="each side grows by exp of up to plus or minus this per frame"
@@ -78,11 +80,11 @@ class MotionParams(StrictParams):
     NO_EFFECT = tuple(map(_only_on_its_path, PATH_KINDS))
 
     path: PathKind | Annotated[dict[PathKind, Weight], Field(min_length=1)] = Field(
-        "gaussian", description="a kind of path, or weights of several, one drawn per object"
+        "gaussian", description="a kind of path, or weights of several, one sampled per object"
     )
     size: SizeParams = Field(SizeParams(), description="width and height")
     rotation_deg_per_frame: float = Field(
-        6.0, ge=0, le=180, description="an object turns by up to this either way, deg/frame"
+        6.0, ge=0, le=180, description="largest rotation in either direction, deg/frame"
     )
     key_frames: KeyFrameParams = Field(KeyFrameParams(), description="key frames of size, angle and of the linear path")
     gaussian: GaussianParams = Field(GaussianParams(), description="smooth random paths")
@@ -93,7 +95,7 @@ class MotionParams(StrictParams):
 
 @dataclass(frozen=True, eq=False)
 class Motion:
-    """An object's way through a clip.
+    """An object's trajectory, size and angle through a clip.
 
     Args:
         kind: kind of path.

@@ -1,4 +1,4 @@
-"""Ways across the canvas: smooth random ones, straight ones, curves, and bouncing off the borders."""
+"""Trajectories across the canvas: smooth random ones, straight ones, curves, and bouncing off the borders."""
 
 from __future__ import annotations
 
@@ -60,13 +60,13 @@ class CurvedParams(StrictParams):
     """A smooth curve through random points, followed at a constant speed."""
 
     points: int = Field(4, ge=3, le=16, description="points that the curve passes through")
-    speed_px: Speeds = Field((3.0, 14.0), description="speed is drawn between these, px/frame at 224 px")
+    speed_px: Speeds = Field((3.0, 14.0), description="lowest and highest speed, px/frame at 224 px")
 
 
 class BouncingParams(StrictParams):
     """Straight motion at a constant speed that is thrown back wherever the object touches a border."""
 
-    speed_px: Speeds = Field((6.0, 20.0), description="speed is drawn between these, px/frame at 224 px")
+    speed_px: Speeds = Field((6.0, 20.0), description="lowest and highest speed, px/frame at 224 px")
 
 
 def sample_gaussian_path(params: GaussianParams, canvas: Canvas, *, rng: np.random.Generator) -> Array:

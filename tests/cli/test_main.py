@@ -76,7 +76,7 @@ def test_debug_shows_the_error_itself_wherever_it_stands(arguments: list[str]) -
             2,
             "smile-synth: x.zarr: no space left on device; free some space, or name another place\n",
         ),
-        (KeyboardInterrupt(), 130, "smile-synth: interrupted; run the same command again to go on\n"),
+        (KeyboardInterrupt(), 130, "smile-synth: interrupted; run the same command again to resume\n"),
     ],
 )
 def test_errors_become_one_line(monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, said: str) -> None:
@@ -123,4 +123,4 @@ def test_sigterm_ends_a_render_as_ctrl_c_does(tmp_path: Path) -> None:
     process.terminate()
     said = process.communicate(timeout=60)[1]
     assert process.returncode == 130
-    assert said.splitlines()[-1] == "smile-synth: interrupted; run the same command again to go on"
+    assert said.splitlines()[-1] == "smile-synth: interrupted; run the same command again to resume"

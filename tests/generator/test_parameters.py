@@ -8,7 +8,7 @@ import pytest
 from pydantic import Field
 
 from smile_synth.generator.parameters import ParameterRow, parameter_rows
-from smile_synth.params import StrictParams
+from smile_synth.params import Span, StrictParams
 
 
 class Inner(StrictParams):
@@ -22,7 +22,7 @@ class Outer(StrictParams):
 
     count: int = Field(ge=1, description="how many")
     kind: Literal["a", "b"] | dict[Literal["a", "b"], float] = Field("a", description="which")
-    pair: tuple[int, int] = Field((1, 2), description="from, to")
+    pair: Span[Annotated[int, Field(ge=1, le=9)]] = Field((1, 2), description="from, to")
     sizes: tuple[Annotated[float, Field(gt=0)], ...] = Field((), description="sizes, px")
     is_on: bool = Field(True, description="whether")
     name: str | None = Field(None, description="what it is called")
@@ -34,8 +34,8 @@ class Outer(StrictParams):
     [
         ParameterRow("count", "int", ">= 1", "", "how many"),
         ParameterRow("kind", "a | b or {a | b: float}", "", "a", "which"),
-        ParameterRow("pair", "[int, int]", "", "[1, 2]", "from, to"),
-        ParameterRow("sizes", "list of float", "", "[]", "sizes, px"),
+        ParameterRow("pair", "[int, int]", ">= 1, <= 9", "[1, 2]", "from, to"),
+        ParameterRow("sizes", "list of float", "> 0", "[]", "sizes, px"),
         ParameterRow("is_on", "bool", "", "true", "whether"),
         ParameterRow("name", "str or null", "", "null", "what it is called"),
         ParameterRow("inner.weight", "float", "> 0, <= 1", "0.5", "share, 0 to 1"),

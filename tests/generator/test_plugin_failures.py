@@ -96,7 +96,7 @@ class Faulty(Generator):
         ("too many layers", "at most 1 layers were promised, got 2"),
         ("float background", "a background must be uint8"),
         ("endless pose", "a layer's pose must be finite"),
-        ("unknown class", r"label 'kind' must be -1 to 1, the numbers of its classes, got 7"),
+        ("unknown class", r"label 'kind' must be -1 to 1, the indices of its classes, got 7"),
         ("class in words", r"label 'kind' must be whole numbers"),
         ("asset of nobody", "asset 1000000 does not exist"),
     ],

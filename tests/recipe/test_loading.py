@@ -36,7 +36,7 @@ def test_damaged_clip_stops_or_is_skipped(tmp_path: Path) -> None:
     summary = run_tiny(store, tmp_path / "skips", tiny_recipe(max_steps=3, loading={"on_error": "skip"}))
     assert summary.finished
     assert "a damaged clip was skipped, the first was" in (tmp_path / "skips" / "log.txt").read_text()
-    # What a stopped run needs to go on is allowed to change.
+    # What a stopped run needs to resume may change.
     recipe = tiny_recipe(max_steps=3, loading={"on_error": "skip", "prefetch_batches": 1})
     assert run_tiny(store, tmp_path / "stops", recipe, resume=True).finished
 

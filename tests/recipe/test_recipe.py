@@ -100,7 +100,7 @@ def test_the_digest_sees_every_value_and_no_order() -> None:
         ("extends: [demo]", "'extends' names one recipe"),
         ("seed: -1", "seed: input should be greater than or equal to 0, got -1"),
         ("dataset: !!python/object/apply:os.system ['true']", "tags such as '!!python/object/apply:os.system'"),
-        ("seed: 1\nseed: 2", "line 2: key 'seed' stands twice, the first time in line 1"),
+        ("seed: 1\nseed: 2", "line 2: key 'seed' is repeated; it first stands in line 1"),
         ("seed: true", "seed: input should be a number, got true"),
         ("seed: 2024-13-45", "seed: input should be a valid integer, unable to parse string as an integer, got"),
     ],
