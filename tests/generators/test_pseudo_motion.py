@@ -59,7 +59,7 @@ def test_joined_transforms_are_different_ones(context: GeneratorContext) -> None
     for scene in scenes(context, 3, transforms=weights, num_joined=(2, 2)):
         assert scene.labels["transform"] == -1
         assert scene.labels["camera_zoom"] != 1
-    with pytest.raises(ValidationError, match="may not pass the number of transforms, 2, got 3"):
+    with pytest.raises(ValidationError, match="may not exceed the number of transforms, 2, got 3"):
         PseudoMotionParams.model_validate({"transforms": weights, "num_joined": (1, 3)})
 
 
