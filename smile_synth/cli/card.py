@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -21,7 +20,7 @@ def card(
         typer.Option("--out", "-o", help="Folder of both files.  [default: STORE-card/]"),
     ] = None,
     report: Annotated[
-        Path | None, typer.Option("--report", help="JSON of a report, whose figures and warnings go on the card.")
+        Path | None, typer.Option("--report", help="JSON of a report, whose metrics and warnings go on the card.")
     ] = None,
     name: Annotated[str, typer.Option(help="Name of the dataset.  [default: the store's]")] = "",
     creator: Annotated[str, typer.Option(help="Who made it.")] = "",
@@ -35,22 +34,27 @@ def card(
       smile-synth card clips.zarr
       smile-synth card clips.zarr -o published/ --report clips-report/report.json --creator "Our lab"
     """
-    from smile_synth.errors import ReportError
-    from smile_synth.report.card.card import CardParams, build_card, card_name, describe, read_report
+    from smile_synth.errors import ReportError, printable
+    from smile_synth.report.card.card import CardParams, build_card, card_name, dataset_description, read_report
     from smile_synth.report.card.croissant import croissant
+    from smile_synth.report.card.foreign_text import json_text
     from smile_synth.report.page.files import write_text
     from smile_synth.store import Store
 
     opened = Store.open(store)
     params = CardParams(name=name, creator=creator, url=url, licence=licence)
-    figures = None if report is None else read_report(report, opened)
+    measured = None if report is None else read_report(report, opened)
     folder = out or store.parent / f"{store.resolve().stem}-card"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ReportError(f"the card cannot be written to {folder}: {error.strerror}; give another --out") from None
-    document = croissant(opened, name=card_name(opened, params), description=describe(opened), url=url, creator=creator)
-    write_text(folder / "README.md", build_card(opened, params, figures))
-    write_text(folder / "croissant.json", json.dumps(document, indent=1, ensure_ascii=False) + "\n")
-    typer.echo(f"wrote {folder / 'README.md'} and {folder / 'croissant.json'}")
-    typer.echo(f"next: put both beside {store.name} where you publish it; mlcroissant validate reads the second")
+    document = croissant(
+        opened, name=card_name(opened, params), description=dataset_description(opened), url=url, creator=creator
+    )
+    write_text(folder / "README.md", build_card(opened, params, measured))
+    write_text(folder / "croissant.json", json_text(document) + "\n")
+    typer.echo(printable(f"wrote {folder / 'README.md'} and {folder / 'croissant.json'}"))
+    typer.echo(
+        printable(f"next: put both beside {store.name} where you publish it; mlcroissant validate reads the second")
+    )

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from smile_synth.errors import printable
 from smile_synth.machine.cores import num_cores
 
 REQUIRED = (
@@ -62,11 +64,11 @@ def doctor() -> None:
     ):
         table = Table(title=title, title_justify="left", box=None, show_header=False, pad_edge=False)
         for row in rows:
-            table.add_row(*row)
+            table.add_row(*(escape(printable(cell)) for cell in row))
         console.print(table)
         console.print()
     for problem in problems:
-        typer.echo(f"problem: {problem}", err=True)
+        typer.echo(printable(f"problem: {problem}"), err=True)
     if problems:
         raise typer.Exit(2)
     typer.echo("All is well. Next: smile-synth demo")

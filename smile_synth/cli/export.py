@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from smile_synth.errors import WeightsError
+from smile_synth.errors import WeightsError, printable
 
 
 class Format(StrEnum):
@@ -55,8 +55,8 @@ def export(
         raise WeightsError(f"{target} exists already: name another place with --out, or add --overwrite")
     files = write(stored, target, format.value)
     for file in files:
-        typer.echo(f"wrote {file} ({file.stat().st_size / 1024:,.0f} KiB)")
-    typer.echo(f"next: {_next_step(format, target)}")
+        typer.echo(printable(f"wrote {file} ({file.stat().st_size:,} bytes)"))
+    typer.echo(printable(f"next: {_next_step(format, target)}"))
 
 
 def _next_step(format: Format, target: Path) -> str:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from smile_synth.errors import printable
+
 if TYPE_CHECKING:
     from smile_synth.recipe.recipe import Recipe
 
@@ -40,7 +42,7 @@ def probe(
 ) -> None:
     """Ask frozen features what pretraining taught them, beside the same network untrained.
 
-    Clips and features are kept; after Ctrl-C the same command goes on.
+    Clips and features are kept; after Ctrl-C the same command resumes.
 
     \b
     Examples:
@@ -78,10 +80,13 @@ def probe(
         extractors, params, subject.canvas, place, checkpoint=str(model), supervised=supervised_of(subject, params)
     )
     files = write_results(results, folder)
-    typer.echo(results.table())
-    table, figures, right = files[:3]
-    typer.echo(f"\nTable {table}, figures {figures}, answers {right}, confusion matrices {folder}/confusion-*.png")
-    typer.echo(f"Go on with: {shlex.join(_next_command(model, recipe))}")
+    typer.echo("\n".join(map(printable, results.table().split("\n"))))
+    table, metrics, right = files[:3]
+    typer.echo()
+    typer.echo(
+        printable(f"wrote {table}, metrics {metrics}, answers {right}, confusion matrices {folder}/confusion-*.png")
+    )
+    typer.echo(printable(f"next: {shlex.join(_next_command(model, recipe))}"))
 
 
 def _next_command(model: Path, recipe: str | None) -> list[str]:

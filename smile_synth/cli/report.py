@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from smile_synth.errors import ReportError
+from smile_synth.errors import ReportError, printable
 
 if TYPE_CHECKING:
     from smile_synth.report.measure.content import Report
@@ -155,9 +155,9 @@ def _report_one(job: _Job, out: Path) -> list[Report]:
     made = survey(store, job.params(store)).report
     write_report(store, made, files, job.plan(store))
     for finding in made.verdict:
-        typer.echo(f"warning [{finding.code}]: {finding.text} {finding.advice}")
-    typer.echo(f"wrote {files.page} ({files.page.stat().st_size / 1e6:.1f} MB) and {files.content}")
-    typer.echo(f"next: smile-synth pretrain RECIPE --data {store.path} --out RUN")
+        typer.echo(printable(f"warning [{finding.code}]: {finding.text} {finding.advice}"))
+    typer.echo(printable(f"wrote {files.page} ({files.page.stat().st_size / 1e6:.1f} MB) and {files.content}"))
+    typer.echo(printable(f"next: smile-synth pretrain RECIPE --data {store.path} --out RUN"))
     return [made]
 
 
@@ -170,8 +170,8 @@ def _compare(job: _Job, out: Path) -> list[Report]:
     files = report_files(out, name="comparison")
     surveyed = [survey(store, job.params(store)) for store in job.stores]
     write_comparison(compare_stores(surveyed), job.stores, files)
-    typer.echo(f"wrote {files.page} ({files.page.stat().st_size / 1e6:.1f} MB) and {files.content}")
-    typer.echo(f"next: smile-synth report {job.stores[0].path} for each one's own page")
+    typer.echo(printable(f"wrote {files.page} ({files.page.stat().st_size / 1e6:.1f} MB) and {files.content}"))
+    typer.echo(printable(f"next: smile-synth report {job.stores[0].path} for each one's own page"))
     return [one.report for one in surveyed]
 
 
@@ -180,7 +180,7 @@ def _fail(reports: list[Report], codes: list[str]) -> None:
 
     failed = [f"{report.overview.name}: {code}" for report in reports for code in failed_codes(report, codes)]
     if failed:
-        typer.echo(f"failed on {', '.join(failed)}", err=True)
+        typer.echo(printable(f"failed on {', '.join(failed)}"), err=True)
         raise typer.Exit(EXIT_FAILED)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from typing import ClassVar
 
 import pytest
 import yaml
@@ -11,9 +12,12 @@ from report_samples import tiny_report, tiny_store
 
 from smile_synth.assets import AssetRow
 from smile_synth.errors import ReportError
-from smile_synth.report.card.card import CardParams, build_card, card_name, read_report
+from smile_synth.generator.labels import LabelSpec
+from smile_synth.report.card.card import CardParams, build_card, card_name, dataset_description, read_report
 from smile_synth.report.card.croissant import croissant, plain_name
+from smile_synth.report.card.foreign_text import json_text
 from smile_synth.report.card.licences import hub_licence, licence_address, licence_uses
+from smile_synth.store import Store
 
 
 @pytest.fixture(scope="module")
@@ -108,3 +112,65 @@ def test_report_of_another_store_is_refused(store, tmp_path):
 def test_names_are_made_plain():
     assert plain_name("My clips (2)/x") == "My-clips-2-x"
     assert plain_name("…") == "dataset"
+
+
+HOSTILE = "x`` ``` | <script>alert(1)</script> [me](https://evil.example) \x1b[2J\u202e\n---\n# Heading"
+
+
+class HostileStore(Store):
+    """A store whose every text somebody else chose."""
+
+    assets = (
+        AssetRow("background", "a", "", HOSTILE, HOSTILE, "00"),
+        AssetRow("object", "b", "", "https://a.example)<b>", "/home/jane/photos/cats", "01"),
+    )
+    label_specs: ClassVar = {
+        "speed": LabelSpec(HOSTILE),
+        "half": LabelSpec("a half", kind="class", classes=(HOSTILE, "```")),
+    }
+    generators = ("/home/jane/mine.py:Mine", HOSTILE)
+    recipe: ClassVar = {
+        "generator": "/home/jane/work/mine.py:Mine",
+        "assets": {"backgrounds": "/home/jane/Holiday Photos/sea", "objects": HOSTILE},
+        "note": "from C:\\Users\\jane\\secret\\file.png and /home/jane/other/x.png, see https://example.org/a/b",
+    }
+
+
+def hostile_store(store):
+    return HostileStore(store.path, store.manifest)
+
+
+def rendered(card):
+    """Return the card as HTML, by CommonMark with tables."""
+    markdown_it = pytest.importorskip("markdown_it")
+    return markdown_it.MarkdownIt("commonmark").enable("table").render(card.split("---\n", 2)[2])
+
+
+def test_texts_of_others_make_no_markup(store):
+    card = build_card(hostile_store(store), CardParams(name=HOSTILE, licence=HOSTILE), None)
+    assert front_matter(card)["license"] == HOSTILE.replace("\n", " ")
+    html = rendered(card)
+    assert "<script" not in html
+    assert "evil.example" not in "".join(part.split(">")[0] for part in html.split("<a ")[1:])
+    assert html.count("<h1>") == 1
+    assert html.count("<table>") == 3
+    assert html.count("<pre>") == 2
+    cells_of_rows = {row.count("<td>") for row in html.split("<tr>")[1:] if "<td>" in row}
+    assert cells_of_rows == {2, 4}
+    assert "\x1b" not in card
+    assert "\u202e" not in card
+
+
+def test_nothing_published_names_a_folder_of_this_machine(store):
+    opened = hostile_store(store)
+    document = croissant(
+        opened, name="x", description=dataset_description(opened), url="https://example.org/a/b", creator="us"
+    )
+    card, twin = build_card(opened, CardParams(), None), json_text(document)
+    for text in (card, twin):
+        assert "jane" not in text
+    assert "backgrounds: sea" in card
+    assert "generator: mine.py:Mine" in card
+    assert "file.png and x.png, see https://example.org/a/b" in card
+    assert json.loads(twin)["url"] == "https://example.org/a/b"
+    assert "\u202e" not in twin

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from smile_synth import __version__
-from smile_synth.errors import ReportError
+from smile_synth.errors import ReportError, printable
 from smile_synth.report.card.croissant import plain_name
-from smile_synth.report.card.licences import OTHER, hub_licence, licence_address, licence_uses
+from smile_synth.report.card.foreign_text import fence, markdown, markdown_code, without_paths, yaml_text
+from smile_synth.report.card.licences import OTHER, hub_licence, licence_link, licence_uses
 from smile_synth.report.measure.content import Report, quantities
 from smile_synth.report.page.page import page_environment
 from smile_synth.report.page.sentences import number
@@ -19,7 +19,7 @@ from smile_synth.store.summary import format_size, store_nbytes
 
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 LARGEST_SIZE = "1M<n<10M"
-FIGURES = ("speed", "size", "displacement", "time_visible", "coverage", "change", "contrast")
+METRICS = ("speed", "size", "displacement", "time_visible", "coverage", "change", "contrast")
 
 
 @dataclass(frozen=True)
@@ -44,15 +44,15 @@ def card_name(store: Store, params: CardParams) -> str:
     return plain_name(params.name or store.path.resolve().stem)
 
 
-def describe(store: Store) -> str:
+def dataset_description(store: Store) -> str:
     """Return the dataset in two sentences."""
     canvas, cell_px = store.canvas, store.motion_cell_px
     motion = "" if cell_px is None else f", and with the exact motion of what is visible, in cells of {cell_px} px"
     return (
         f"{store.num_clips} synthetic clips of {canvas.num_frames} frames of {canvas.height} x {canvas.width} pixels, "
         f"rendered by smile-synth {store.manifest.versions.get('smile-synth', '')} with the generator "
-        f"{store.generators[0]}, for pretraining video models without natural video. Every clip comes with boxes, "
-        f"poses and labels of its objects{motion}."
+        f"{without_paths(store.generators[0])}, for pretraining video models without natural video. "
+        f"Every clip comes with boxes, poses and labels of its objects{motion}."
     )
 
 
@@ -62,21 +62,25 @@ def build_card(store: Store, params: CardParams, report: Report | None) -> str:
     Args:
         store: finished.
         params: what the store does not know.
-        report: figures and warnings to put on it; None for none.
+        report: metrics and warnings to put on it; None for none.
     """
-    template = page_environment(autoescape=False).get_template("card.md.j2")
-    return template.render(
-        front_matter=yaml.safe_dump(_front_matter(store, params), sort_keys=False, allow_unicode=True).strip(),
+    environment = page_environment(autoescape=False)
+    environment.filters |= {"markdown": markdown, "markdown_code": markdown_code}
+    folder, recipe = store.path.resolve().name, yaml_text(store.recipe)
+    return environment.get_template("card.md.j2").render(
+        front_matter=yaml_text(_front_matter(store, params)),
         name=card_name(store, params),
-        description=describe(store),
+        description=dataset_description(store),
         store=store,
-        folder=store.path.resolve().name,
+        folder=folder,
+        folder_literal=json.dumps(folder, ensure_ascii=printable(folder) != folder).replace("`", "\\x60"),
         size=format_size(store_nbytes(store.path)),
-        licences=[(use, licence_address(use.licence)) for use in licence_uses(store.assets)],
+        licences=[(use, licence_link(use.licence)) for use in licence_uses(store.assets)],
         labels=store.label_specs,
-        figures=[] if report is None else _figures(report),
+        metrics=[] if report is None else _metrics(report),
         report=report,
-        recipe=yaml.safe_dump(store.recipe, sort_keys=False, allow_unicode=True).strip(),
+        recipe=recipe,
+        recipe_fence=fence(recipe),
         version=__version__,
     )
 
@@ -108,7 +112,8 @@ def read_report(path: Path, store: Store) -> Report:
 
 def _front_matter(store: Store, params: CardParams) -> dict[str, object]:
     licence = params.licence or hub_licence(store.assets)
-    values: dict[str, object] = {"pretty_name": params.name or store.path.resolve().stem, "license": licence}
+    name = " ".join((params.name or store.path.resolve().stem).split())
+    values: dict[str, object] = {"pretty_name": name, "license": " ".join(licence.split())}
     if licence == OTHER:
         values |= {"license_name": "licences-of-the-assets", "license_link": "README.md"}
     return {
@@ -119,11 +124,11 @@ def _front_matter(store: Store, params: CardParams) -> dict[str, object]:
     }
 
 
-def _figures(report: Report) -> list[tuple[str, str, str, str]]:
-    """Return title, unit, median and the range of nine in ten for the figures that say most."""
+def _metrics(report: Report) -> list[tuple[str, str, str, str]]:
+    """Return title, unit, median and the range of nine in ten of the metrics that say most."""
     table = quantities(report)
     return [
         (q.title, q.unit, number(q.median), f"{number(q.quantiles[5])} to {number(q.quantiles[95])}")
-        for q in (table[name] for name in FIGURES if name in table)
+        for q in (table[name] for name in METRICS if name in table)
         if q.median is not None
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,6 +38,8 @@ ADDRESSES = {
     "cc0-1.0": "https://creativecommons.org/publicdomain/zero/1.0/",
 }
 OTHER = "other"
+# Nothing in it ends a link of Markdown.
+_SAFE_ADDRESS = re.compile(r"https?://[A-Za-z0-9./_-]+")
 
 
 @dataclass(frozen=True)
@@ -84,3 +87,9 @@ def licence_address(licence: str) -> str:
         kind, _, version = name.removeprefix("cc-").rpartition("-")
         return f"https://creativecommons.org/licenses/{kind}/{version}/"
     return licence
+
+
+def licence_link(licence: str) -> str:
+    """Return the address to link a licence to; empty where there is none that is safe inside Markdown."""
+    address = licence_address(licence)
+    return address if _SAFE_ADDRESS.fullmatch(address) else ""
