@@ -6,7 +6,8 @@ wrong bytes), lost clips (the same command again does not give the undisturbed r
     python benchmarks/faults.py                     all kinds, 2,400 trials, about 20 minutes on two cores
     python benchmarks/faults.py --share 0.05        a twentieth of each
     python benchmarks/faults.py --only pretrain     kinds whose name has the word
-    python benchmarks/faults.py --write docs/reliability.md    put the table between its marks
+    python benchmarks/faults.py --results faults.json          keep the tallies, so that kinds can be run one by one
+    python benchmarks/faults.py --results faults.json --write docs/reliability.md    put their table on the page
 
 Needs a C compiler: the failing disk is a small library before the C library (LD_PRELOAD), Linux only.
 """
@@ -14,12 +15,14 @@ Needs a C compiler: the failing disk is a small library before the C library (LD
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import shutil
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,6 +39,8 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="faults-"))
     try:
         tallies = run_all(folder, arguments.seed, arguments.share, arguments.only)
+        if arguments.results is not None:
+            tallies = kept_with(tallies, arguments.results)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     print(table(tallies))
@@ -52,6 +57,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--share", type=float, default=1.0, help="share of the trials of each kind")
     parser.add_argument("--only", default="", help="kinds of fault whose name has this in it")
+    parser.add_argument("--results", type=Path, help="JSON file of tallies; kinds that were run replace their entry")
     parser.add_argument("--write", type=Path, help="page whose table is replaced")
     return parser.parse_args()
 
@@ -91,6 +97,14 @@ def run_all(folder: Path, seed: int, share: float, only: str) -> list[Tally]:
                 f"{name}: {dict(tallies[-1].outcomes)}, {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True
             )
     return tallies
+
+
+def kept_with(tallies: list[Tally], file: Path) -> list[Tally]:
+    """Write the tallies into a file over those that are there, and return all of them."""
+    before = json.loads(file.read_text()) if file.is_file() else {}
+    values = {**before, **{tally.fault: [dict(tally.outcomes), tally.examples] for tally in tallies}}
+    file.write_text(json.dumps(values, indent=1) + "\n")
+    return [Tally(fault, Counter(outcomes), examples) for fault, (outcomes, examples) in values.items()]
 
 
 def table(tallies: list[Tally]) -> str:
