@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
@@ -16,7 +16,7 @@ from smile_synth.assets import AssetRow
 from smile_synth.errors import StoreError
 from smile_synth.generator.dataset import Dataset
 from smile_synth.generator.labels import LabelSpec
-from smile_synth.params import StrictParams, first_problem
+from smile_synth.params import StrictParams, differences, first_problem
 from smile_synth.recipe.dataset import TruthKind
 from smile_synth.scene import Canvas
 from smile_synth.store import document
@@ -221,15 +221,3 @@ def first_difference(ours: Manifest, theirs: Manifest) -> str:
             return f"{what} is another now (smile-synth {was_version} then, {now_version} now)"
         return f"{path} is {document.short(was)} in the store and {document.short(now)} now"
     return ""
-
-
-def differences(ours: Any, theirs: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Yield (path, our value, their value) wherever two nested plain values differ."""
-    if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
-        for key in [*ours, *(key for key in theirs if key not in ours)]:
-            yield from differences(ours.get(key), theirs.get(key), f"{path}.{key}" if path else str(key))
-    elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
-        for place, (one, other) in enumerate(zip(ours, theirs, strict=True)):
-            yield from differences(one, other, f"{path}[{place}]")
-    elif ours != theirs:
-        yield path, ours, theirs

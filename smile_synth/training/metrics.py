@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,8 @@ import numpy.typing as npt
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
+
+from smile_synth.files import replace_file
 
 Row = dict[str, Any]
 
@@ -86,6 +87,4 @@ def keep_rows(path: Path, last_step: int) -> None:
     if not path.is_file():
         return
     kept = [row for row in read_rows(path) if row["step"] <= last_step]
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    unfinished.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
-    os.replace(unfinished, path)
+    replace_file(path, "".join(json.dumps(row) + "\n" for row in kept))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import torch
 from smile_synth.errors import CheckpointError, RecipeError, StoreError, TrainingError
 from smile_synth.masking.grid import TokenGrid
 from smile_synth.masking.masks import num_masked
+from smile_synth.params import differences
 from smile_synth.recipe.pretrain import PretrainParams
 from smile_synth.recipe.recipe import Recipe, parse_recipe
 from smile_synth.scene import Canvas
@@ -263,7 +264,7 @@ def _check_same_run(state: Mapping[str, Any], recipe: Recipe, stages: list[list[
         for free in FREE_SECTIONS:
             values.pop(free, None)
         values["loading"] = {k: v for k, v in (values.get("loading") or {}).items() if k not in FREE_LOADING}
-    for key, was, is_now in _differences(
+    for key, was, is_now in differences(
         {"seed": before["seed"], "pretrain": old}, {"seed": now["seed"], "pretrain": new}
     ):
         raise CheckpointError(
@@ -275,15 +276,3 @@ def _check_same_run(state: Mapping[str, Any], recipe: Recipe, stages: list[list[
             f"the run's stages have {', '.join(str(n) for _, n in state['stages'])} updates, with this store they "
             f"would have {', '.join(str(n) for _, n in stages)}; resume with the store that the run began with"
         )
-
-
-def _differences(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Yield (key, old value, new value) wherever two nested values differ."""
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        for key in {**old, **new}:
-            yield from _differences(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
-    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        for i, (a, b) in enumerate(zip(old, new, strict=True)):
-            yield from _differences(a, b, f"{path}.{i}")
-    elif old != new:
-        yield path, old, new

@@ -422,6 +422,6 @@ class Trainer:
             if rows:
                 loss_curve(rows, folder.loss_curve)
             values = {**asdict(summary), "folder": str(folder.path)}
-            folder.summary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+            replace_file(folder.summary, json.dumps(values, indent=2) + "\n")
         self.world.barrier()
         return summary
