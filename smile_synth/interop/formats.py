@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
-from smile_synth.errors import WeightsError
+from smile_synth.errors import WeightsError, in_one_line
+from smile_synth.files import replace_file
+from smile_synth.interop.declared import student_shape
 from smile_synth.interop.huggingface import is_huggingface, read_huggingface, write_huggingface
 from smile_synth.interop.stored_student import Sizes, StoredStudent, from_published
 from smile_synth.model.student import StudentShape
-from smile_synth.model.weights import named_tensors, read_file
+from smile_synth.model.weights import metadata_of, named_tensors, read_file
 
 ExportFormat = Literal["videomae", "huggingface", "safetensors"]
 EXPORT_FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
@@ -71,28 +72,30 @@ def export(stored: StoredStudent, out: Path, format: ExportFormat) -> list[Path]
         )
     stored = stored.published
     if format == "huggingface":
-        return write_huggingface(stored, out)
-    unfinished = out.with_name(f".{out.name}.unfinished")
+        try:
+            return write_huggingface(stored, out)
+        except OSError as error:
+            raise WeightsError(f"cannot write the export: {in_one_line(error)}") from error
+    if stored.has_decoder and format == "videomae":
+        stored.check_student()
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        _write(stored, unfinished, format)
-        unfinished.replace(out)
-    except (OSError, RuntimeError, SafetensorError) as problem:
-        # Either library has its own error for a full disk or a folder that cannot be written.
-        with suppress(OSError):
-            unfinished.unlink()
-        raise WeightsError(f"{out} cannot be written ({str(problem).splitlines()[0]}); choose another --out") from None
+        replace_file(out, _serialised(stored, format))
+    except OSError as error:
+        raise WeightsError(f"cannot write the export: {in_one_line(error)}") from error
     return [out]
 
 
-def _write(stored: StoredStudent, unfinished: Path, format: ExportFormat) -> None:
+def _serialised(stored: StoredStudent, format: ExportFormat) -> bytes:
+    """Return the bytes of an export, made in memory so that a full disk is the file system's error, not a library's."""
     shape = stored.shape.to_dict()
     if format == "videomae":
+        buffer = io.BytesIO()
         # Readers of VideoMAE's files look at "model" alone; our own learn the shape from the rest.
-        torch.save({"model": dict(stored.weights), METADATA_KEY: shape}, unfinished)
-    else:
-        weights = {name: value.contiguous().clone() for name, value in stored.encoder_weights.items()}
-        save_file(weights, unfinished, metadata={"format": "pt", METADATA_KEY: json.dumps(shape)})
+        torch.save({"model": dict(stored.weights), METADATA_KEY: shape}, buffer)
+        return buffer.getvalue()
+    weights = {name: value.contiguous().clone() for name, value in stored.encoder_weights.items()}
+    return save(weights, metadata={"format": "pt", METADATA_KEY: json.dumps(shape)})
 
 
 def _read_file(path: Path, sizes: Sizes) -> StoredStudent:
@@ -101,22 +104,26 @@ def _read_file(path: Path, sizes: Sizes) -> StoredStudent:
     nested = ("ema", "model", "module", "state_dict") if shape else ("model", "module", "state_dict")
     weights = named_tensors(content, path, *nested)
     if shape is None:
-        return from_published(weights, _settings(content), sizes, str(path))
+        return from_published(weights, _settings(content), sizes, str(path)).checked()
     if not any(name.startswith("encoder.") for name in weights):
         weights = {f"encoder.{name}": value for name, value in weights.items()}
-    return StoredStudent(weights, sizes.change(shape), str(path))
+    return StoredStudent(weights, sizes.change(shape), str(path)).checked()
 
 
 def _stored_shape(content: Any, path: Path) -> StudentShape | None:
     if path.suffix == ".safetensors":
-        with safe_open(path, framework="pt") as archive:
-            text = (archive.metadata() or {}).get(METADATA_KEY)
-        return None if text is None else StudentShape.from_dict(json.loads(text))
-    if not isinstance(content, Mapping):
-        return None
+        text = metadata_of(path).get(METADATA_KEY)
+        if text is None:
+            return None
+        try:
+            return student_shape(json.loads(text), str(path))
+        except (ValueError, RecursionError) as problem:
+            raise WeightsError(f"cannot read the sizes of the student in {path}: {problem}") from problem
     # Checkpoints of a run say "student", exports say our name.
-    shape = content.get(METADATA_KEY, content.get("student"))
-    return StudentShape.from_dict(shape) if isinstance(shape, dict) and "grid" in shape else None
+    for key in (METADATA_KEY, "student"):
+        if isinstance(content, Mapping) and key in content:
+            return student_shape(content[key], str(path))
+    return None
 
 
 def _settings(content: Any) -> Mapping[str, Any]:

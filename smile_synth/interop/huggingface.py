@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from smile_synth.errors import WeightsError
+from smile_synth.files import replace_file
+from smile_synth.interop.declared import DeclaredHuggingFace, huggingface_config
 from smile_synth.interop.stored_student import Sizes, StoredStudent
 from smile_synth.masking.grid import TokenGrid
 from smile_synth.model.patches import IMAGENET_MEAN, IMAGENET_STD
@@ -66,7 +68,8 @@ def write_huggingface(stored: StoredStudent, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     _write_json(folder / CONFIG, _config(stored.shape))
     _write_json(folder / PREPROCESSOR, _preprocessor(stored.shape))
-    save_file(_to_huggingface(stored.encoder_weights), folder / WEIGHTS, metadata={"format": "pt"})
+    # Serialised in memory: the library's own writer makes files that only their owner can read.
+    replace_file(folder / WEIGHTS, save(_to_huggingface(stored.encoder_weights), metadata={"format": "pt"}))
     return [folder / CONFIG, folder / PREPROCESSOR, folder / WEIGHTS]
 
 
@@ -77,19 +80,15 @@ def read_huggingface(folder: Path, sizes: Sizes) -> StoredStudent:
         WeightsError: it is no VideoMAE, or its files cannot be read.
         ModelError: the sizes do not fit each other.
     """
-    config = _read_config(folder / CONFIG)
+    config = huggingface_config(folder / CONFIG)
     file = folder / WEIGHTS if (folder / WEIGHTS).is_file() else folder / OLD_WEIGHTS
-    weights = _from_huggingface(read_weights(file), config["num_hidden_layers"])
-    width = config["hidden_size"]
-    size = config.get("image_size", 224)
-    height, columns = (size, size) if isinstance(size, int) else size
-    canvas = sizes.canvas(Canvas(height, columns, config.get("num_frames", 16)))
-    grid = TokenGrid.of(canvas, tubelet_size=config.get("tubelet_size", 2), patch_size=config.get("patch_size", 16))
-    heads = sizes.heads or config["num_attention_heads"]
-    encoder = Transformer(width, config["num_hidden_layers"], heads)
-    eps = config.get("layer_norm_eps", 1e-12)
-    shape = StudentShape(encoder, encoder, config["intermediate_size"] / width, grid, 1, eps)
-    return StoredStudent({f"encoder.{name}": value for name, value in weights.items()}, shape, str(folder))
+    weights = _from_huggingface(read_weights(file), config, str(folder))
+    canvas = sizes.canvas(Canvas(*config.size, config.num_frames))
+    grid = TokenGrid.of(canvas, tubelet_size=config.tubelet_size, patch_size=config.patch_size)
+    width, depth = config.hidden_size, config.num_hidden_layers
+    encoder = Transformer(width, depth, sizes.heads or config.num_attention_heads)
+    shape = StudentShape(encoder, encoder, config.intermediate_size / width, grid, 1, config.layer_norm_eps)
+    return StoredStudent({f"encoder.{name}": value for name, value in weights.items()}, shape, str(folder)).checked()
 
 
 def _config(shape: StudentShape) -> dict[str, Any]:
@@ -154,17 +153,17 @@ def _to_huggingface(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: value.contiguous().clone() for name, value in renamed.items()}
 
 
-def _from_huggingface(weights: Mapping[str, Tensor], depth: int) -> dict[str, Tensor]:
+def _from_huggingface(weights: Mapping[str, Tensor], config: DeclaredHuggingFace, source: str) -> dict[str, Tensor]:
     """Return the weights by published names, whichever of its namings transformers used."""
     held = {name.removeprefix("videomae."): value for name, value in weights.items()}
     found: dict[str, Tensor] = {}
     for published, theirs in _OUTER_NAMES.items():
         found |= _renamed(held, f"{theirs}.", f"{published}.")
-    for i in range(depth):
+    for i in range(config.num_hidden_layers):
         layer, block = f"encoder.layer.{i}.", f"blocks.{i}."
         for published, theirs in _BLOCK_NAMES.items():
             found |= _renamed(held, f"{layer}{theirs}.", f"{block}{published}.")
-        found |= _attention(held, f"{layer}{_SELF}.", f"{block}attn.")
+        found |= _attention(held, f"{layer}{_SELF}.", f"{block}attn.", config.hidden_size, source)
     return found
 
 
@@ -172,32 +171,22 @@ def _renamed(held: Mapping[str, Tensor], theirs: str, ours: str) -> dict[str, Te
     return {f"{ours}{kind}": held[theirs + kind] for kind in ("weight", "bias") if theirs + kind in held}
 
 
-def _attention(held: Mapping[str, Tensor], theirs: str, ours: str) -> dict[str, Tensor]:
+def _attention(held: Mapping[str, Tensor], theirs: str, ours: str, width: int, source: str) -> dict[str, Tensor]:
     parts = [held.get(f"{theirs}{part}.weight") for part in ("query", "key", "value")]
     present = [part for part in parts if part is not None]
     if len(present) != 3:
-        raise WeightsError(f"the folder lacks {theirs}query, key or value: it holds no VideoMAE encoder")
+        raise WeightsError(f"{source} lacks {theirs}query, key or value: it holds no VideoMAE encoder")
+    if any(part.shape != (width, width) for part in present):
+        raise WeightsError(f"{source}: {theirs}query, key and value must be {width} x {width}, as its {CONFIG} says")
     key_bias = held.get(f"{theirs}key.bias")
     if key_bias is not None and key_bias.any():
-        raise WeightsError(f"{theirs}key.bias is not zero: VideoMAE encoders have no key bias")
-    zeros = torch.zeros(len(present[0]))
-    found = {f"{ours}qkv.weight": torch.cat(present)}
+        raise WeightsError(f"{source}: {theirs}key.bias is not zero: VideoMAE encoders have no key bias")
+    found = {f"{ours}qkv.weight": torch.cat([part.float() for part in present])}
     for name, (old, new) in _BIAS_NAMES.items():
-        found[f"{ours}{name.removeprefix('attn.')}"] = held.get(theirs + old, held.get(theirs + new, zeros))
+        bias = held.get(theirs + old, held.get(theirs + new))
+        found[f"{ours}{name.removeprefix('attn.')}"] = torch.zeros(width) if bias is None else bias
     return found
 
 
-def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as problem:
-        raise WeightsError(f"cannot read {path}: {problem}") from problem
-    needed = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
-    if not isinstance(config, dict) or config.get("model_type") != "videomae" or any(k not in config for k in needed):
-        kind = config.get("model_type") if isinstance(config, dict) else type(config).__name__
-        raise WeightsError(f"{path} describes no VideoMAE model with all its sizes, it describes {kind!r}")
-    return config
-
-
 def _write_json(path: Path, values: dict[str, Any]) -> None:
-    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    replace_file(path, json.dumps(values, indent=2) + "\n")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from smile_synth.errors import WeightsError
+from smile_synth.errors import WeightsError, printable
+from smile_synth.interop.declared import check_tokens
 from smile_synth.masking.grid import TokenGrid
 from smile_synth.model.student import EXTRA_WEIGHTS, NO_EXTRA_HEADS, Encoder, Student, StudentShape
-from smile_synth.model.weights import load_strictly
+from smile_synth.model.weights import check_fit, load_strictly
 from smile_synth.recipe.student import DECODER_SIZES, ENCODER_SIZES, Transformer
 from smile_synth.scene import Canvas
 
@@ -66,6 +69,61 @@ class StoredStudent:
         """Return what is to be stored of a student in memory."""
         weights = {name: value.detach().cpu() for name, value in student.state_dict().items()}
         return cls(weights, student.shape, "a student in memory")
+
+    def checked(self) -> StoredStudent:
+        """Return the student itself once its encoder's weights are known to be those that its shape asks for.
+
+        Nothing of the declared sizes is allocated.
+
+        Raises:
+            WeightsError: a weight is missing, too many, or of another shape; or a clip would have too many tokens.
+        """
+        weights = _without_head(self.encoder_weights)
+        self._check_sizes(weights)
+        with torch.device("meta"):
+            encoder = Encoder(self.shape, has_norm=not self.is_fine_tuned)
+        check_fit(encoder, weights, self.source)
+        if self.is_fine_tuned:
+            width = (self.shape.encoder.width,)
+            for kind in ("weight", "bias"):
+                norm = self.weights.get(f"{_ENCODER}fc_norm.{kind}")
+                if norm is None or norm.shape != width:
+                    raise WeightsError(f"{self.source} does not fit the model: fc_norm.{kind} must be {width}")
+        return self
+
+    def check_student(self) -> None:
+        """Refuse a whole student whose weights are not those that its shape asks for.
+
+        Raises:
+            WeightsError: a weight is missing, too many, or of another shape.
+        """
+        if self.shape.has_decoder and _num_blocks(self.weights, "decoder.") != self.shape.decoder.depth:
+            raise WeightsError(
+                f"{self.source} declares a decoder of {self.shape.decoder.depth} blocks, "
+                f"its weights are of {_num_blocks(self.weights, 'decoder.')}"
+            )
+        with torch.device("meta"):
+            student = Student(self.shape)
+        check_fit(student, self.weights, self.source)
+
+    def _check_sizes(self, weights: Mapping[str, Tensor]) -> None:
+        """Compare what decides over the network's size with the weights, before even its outline is built."""
+        width, depth, heads = self.shape.encoder
+        patches = weights.get("patch_embed.proj.weight")
+        found = (None if patches is None or not patches.ndim else patches.shape[0], _num_blocks(weights))
+        if found != (width, depth):
+            raise WeightsError(
+                f"{self.source} declares an encoder of width {width} and {depth} blocks, "
+                f"its weights are of width {found[0]} and {found[1]} blocks"
+            )
+        if width % heads or width % 2:
+            raise WeightsError(
+                f"{self.source}: the encoder's width must be even and divisible by its heads, got {width} and {heads}"
+            )
+        try:
+            check_tokens(self.shape.grid.num_tokens)
+        except ValueError as error:
+            raise WeightsError(f"{self.source}: {error}") from None
 
     @property
     def encoder_weights(self) -> dict[str, Tensor]:
@@ -133,10 +191,11 @@ def from_published(
         weights = {f"{_ENCODER}{name}": value for name, value in weights.items()}
     patches = weights.get(f"{_ENCODER}patch_embed.proj.weight")
     hidden = weights.get(f"{_ENCODER}blocks.0.mlp.fc1.weight")
-    if patches is None or hidden is None or patches.ndim != 5 or patches.shape[3] != patches.shape[4]:
+    fits = patches is not None and patches.ndim == 5 and patches.shape[3] == patches.shape[4] and min(patches.shape) > 0
+    if patches is None or hidden is None or not fits or hidden.ndim != 2:
         raise WeightsError(
             f"{source} holds no VideoMAE encoder with square patches: encoder.patch_embed.proj.weight and "
-            f"encoder.blocks.* are needed, it has {', '.join(list(weights)[:4])}, …"
+            f"encoder.blocks.* are needed, it has {printable(', '.join(list(weights)[:4]))[:200]}, …"
         )
     width, _, tubelet_size, patch_size, _ = patches.shape
     default = Canvas(
@@ -145,19 +204,20 @@ def from_published(
         _size(settings, "num_frames", PUBLISHED_CANVAS.num_frames),
     )
     grid = TokenGrid.of(sizes.canvas(default), tubelet_size=tubelet_size, patch_size=patch_size)
-    encoder = Transformer(width, _depth(weights, _ENCODER), sizes.heads or _encoder_heads(width, source))
+    encoder = Transformer(width, _num_blocks(weights, _ENCODER), sizes.heads or _encoder_heads(width, source))
     head = weights.get("decoder.head.weight")
     decoder, target_dim = encoder, 1
-    if head is not None:
-        decoder = Transformer(head.shape[1], _depth(weights, "decoder."), _decoder_heads(head.shape[1]))
+    if head is not None and head.ndim == 2 and min(head.shape) > 0:
+        decoder = Transformer(head.shape[1], _num_blocks(weights, "decoder."), _decoder_heads(head.shape[1]))
         target_dim = head.shape[0]
     shape = StudentShape(encoder, decoder, hidden.shape[0] / width, grid, target_dim)
     return StoredStudent(dict(weights), shape, source)
 
 
-def _depth(weights: Mapping[str, Tensor], stack: str) -> int:
-    start = f"{stack}blocks."
-    return 1 + max(int(name.removeprefix(start).split(".")[0]) for name in weights if name.startswith(start))
+def _num_blocks(weights: Mapping[str, Tensor], stack: str = "") -> int:
+    """Return how many blocks weights are of; their numbers must run from 0 without a gap."""
+    named = {match[1] for name in weights if (match := re.match(rf"{re.escape(stack)}blocks\.([0-9]{{1,6}})\.", name))}
+    return len(named) if named == {str(n) for n in range(len(named))} else 0
 
 
 def _encoder_heads(width: int, source: str) -> int:
@@ -177,7 +237,7 @@ def _decoder_heads(width: int) -> int:
 
 def _size(settings: Mapping[str, Any], name: str, default: int) -> int:
     value = settings.get(name)
-    return value if isinstance(value, int) and value > 0 else default
+    return value if type(value) is int and value > 0 else default
 
 
 def _without_head(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -9,7 +9,8 @@ import open_clip
 from torch import Tensor, nn
 
 from smile_synth.errors import WeightsError, nearest
-from smile_synth.model.weights import is_torchscript, load_strictly, read_weights
+from smile_synth.model.torchscript import is_torchscript
+from smile_synth.model.weights import load_strictly, read_weights
 from smile_synth.recipe.pretrain import TeacherParams
 from smile_synth.teachers.backbone import CLIP_MEAN, CLIP_STD, RANDOM, Backbone, no_such_layer
 from smile_synth.teachers.downloads import downloads
@@ -105,17 +106,20 @@ def _published_images(name: str) -> dict[str, Any]:
 
 def _load_clip(model: Any, name: str, path: Path) -> None:
     """Load the visual tower's weights from any form in which CLIP models are saved."""
+    weights = read_weights(path, "state_dict", "model")
     quick = (open_clip.get_model_config(name) or {}).get("quick_gelu", False)
     if is_torchscript(path) and not quick:
         raise WeightsError(
             f"{path} is an archive as OpenAI publishes CLIP, trained with QuickGELU, and {name} has another "
             f"activation: name the model {name}-quickgelu"
         )
-    weights = read_weights(path, "state_dict", "model")
     visual = {key: value.float() for key, value in weights.items() if key.startswith("visual.")}
     if not visual:
         visual = {f"visual.{key}": value.float() for key, value in weights.items()}
-    open_clip.model.resize_pos_embed(visual, model)
+    try:
+        open_clip.model.resize_pos_embed(visual, model)
+    except (RuntimeError, ValueError, IndexError, TypeError) as problem:
+        raise WeightsError(f"{path} does not fit {name}: its positions cannot be resized ({problem})") from problem
     load_strictly(model.visual, {key.removeprefix("visual."): value for key, value in visual.items()}, str(path))
 
 
