@@ -16,8 +16,8 @@ from smile_synth.probe.classifiers import Examples, Fitted, fit_linear, fit_neig
 from smile_synth.probe.clips import Clips, StoreClips, assets_drawn, cached_store, check_nothing_shared, dataset_of
 from smile_synth.probe.features import Extractor, FeatureTable, compute_features
 from smile_synth.probe.labels import Answers, answers_to, check_label, question_text
-from smile_synth.probe.results import TRAINED, UNTRAINED, ProbeResults, QuestionResult, Reading
-from smile_synth.probe.score import Score, chance_level, difference, score
+from smile_synth.probe.results import DIFFERENCES, TRAINED, UNTRAINED, ProbeResults, QuestionResult, Reading
+from smile_synth.probe.score import Interval, Score, chance_level, difference, score
 from smile_synth.probe.supervised import SupervisedNetwork
 from smile_synth.probe.videos import video_question
 from smile_synth.progress import track
@@ -320,14 +320,24 @@ def _reading(
 
 
 def _with_gains(readings: Sequence[Reading], params: ProbeParams, question: str) -> list[Reading]:
-    """Add to the trained model's readings what training added over the untrained network."""
-    untrained = {r.classifier: r.score for r in readings if r.features == UNTRAINED}
-    result = []
-    for reading in readings:
-        base = untrained.get(reading.classifier) if reading.features == TRAINED else None
-        if base is not None:
-            rng = stream(params.seed, f"probe-gain/{question}")
-            gain = difference(reading.score, base, resamples=params.resamples, rng=rng)
-            reading = replace(reading, over_untrained=gain)
-        result.append(reading)
-    return result
+    """Add to the trained model's readings how far they lie above the untrained network and frame differences."""
+    scores = {(r.features, r.classifier): r.score for r in readings}
+
+    def gain(reading: Reading, base: Score | None) -> Interval | None:
+        if base is None:
+            return None
+        rng = stream(params.seed, f"probe-gain/{question}")
+        return difference(reading.score, base, resamples=params.resamples, rng=rng)
+
+    return [
+        replace(
+            reading,
+            over_untrained=gain(reading, scores.get((UNTRAINED, reading.classifier))),
+            over_differences=gain(
+                reading, scores.get((DIFFERENCES, reading.classifier), scores.get((DIFFERENCES, "linear")))
+            ),
+        )
+        if reading.features == TRAINED
+        else reading
+        for reading in readings
+    ]

@@ -14,6 +14,7 @@ from smile_synth.probe.score import Interval, Score
 RESULTS_VERSION = 1
 TRAINED = "trained"
 UNTRAINED = "untrained"
+DIFFERENCES = "differences"
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +29,8 @@ class Reading:
         score: accuracy, interval and confusion matrix.
         chosen: what was chosen on the validation part.
         over_untrained: accuracy minus that of the untrained network on the same clips; None where that was not asked.
+        over_differences: accuracy minus that of frame differences, likewise; these are read linearly where the
+            classifier needs tokens.
     """
 
     features: str
@@ -37,6 +40,7 @@ class Reading:
     score: Score
     chosen: Mapping[str, float] = field(default_factory=dict)
     over_untrained: Interval | None = None
+    over_differences: Interval | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,6 +143,7 @@ def _reading_json(reading: Reading) -> dict[str, Any]:
         "num_features": reading.num_features,
         "accuracy": _interval_json(reading.score.accuracy),
         "over_untrained": _interval_json(reading.over_untrained) if reading.over_untrained else None,
+        "over_differences": _interval_json(reading.over_differences) if reading.over_differences else None,
         "chosen": dict(reading.chosen),
         "confusion": reading.score.confusion.tolist(),
     }
@@ -198,15 +203,29 @@ def _line(row: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def _gains(results: ProbeResults) -> list[str]:
-    """Return a sentence a question on what training added, on the same clips."""
-    lines = []
-    for question in results.questions:
-        for reading in question.readings:
-            gain = reading.over_untrained
-            if reading.features == TRAINED and gain is not None:
-                verdict = "above" if gain.low > 0 else "below" if gain.high < 0 else "not told apart from"
-                lines.append(
-                    f"{question.name}, {reading.classifier}: trained is {verdict} untrained, "
-                    f"{100 * gain.value:+.1f} points [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}] on the same clips"
-                )
-    return lines
+    """Return a sentence a question on where the trained model stands: above or below chance and the baselines."""
+    return [
+        f"{question.name}, {reading.classifier}: trained is {_verdict(question, reading)}"
+        for question in results.questions
+        for reading in question.readings
+        if reading.features == TRAINED
+    ]
+
+
+def _verdict(question: QuestionResult, reading: Reading) -> str:
+    accuracy, chance = reading.score.accuracy, question.chance
+    over_chance = Interval(accuracy.value - chance, accuracy.low - chance, accuracy.high - chance)
+    compared = (
+        ("chance", over_chance),
+        ("untrained", reading.over_untrained),
+        ("frame differences", reading.over_differences),
+    )
+    return ", ".join(f"{_side(gain)} {name} {_points(gain)}" for name, gain in compared if gain is not None)
+
+
+def _side(gain: Interval) -> str:
+    return "above" if gain.low > 0 else "below" if gain.high < 0 else "not told apart from"
+
+
+def _points(gain: Interval) -> str:
+    return f"({100 * gain.value:+.1f} points [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}])"

@@ -290,6 +290,9 @@ class RuntimeParams(StrictParams):
     sharding: Literal["auto", "replicate", "shard"] = "auto"
     """With several processes: ``replicate`` (DDP) or ``shard`` weights and moments (FSDP2); ``auto`` shards the large
     and huge students on CUDA."""
+    threads: Positive | None = None
+    """Threads of a process's arithmetic on CPU; absent: torch's own choice, mostly one a core. Students of a million
+    weights are faster with 1, most of all beside other work."""
 
 
 class WatchParams(StrictParams):

@@ -78,6 +78,17 @@ def naming_memory(device: torch.device) -> Iterator[None]:
         ) from None
 
 
+@contextmanager
+def using_threads(count: int | None) -> Iterator[None]:
+    """Compute with so many threads inside; None leaves torch's choice."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def keep_freed_memory() -> bool:
     """Let glibc keep freed tensors for the next ones; fresh pages cost a fifth of an update's CPU time.
 

@@ -14,6 +14,7 @@ from smile_synth.progress import format_duration
 from smile_synth.recipe.recipe import Recipe
 from smile_synth.store import Store
 from smile_synth.training.cost import peak_flops, state_bytes
+from smile_synth.training.device import using_threads
 from smile_synth.training.distributed import join_world
 from smile_synth.training.learner import DeviceBatch, Learner
 from smile_synth.training.preflight import Job, build, check
@@ -37,7 +38,7 @@ def estimate(recipe: Recipe, stores: Sequence[Store], out: Path, *, resume: bool
     Raises:
         SmileSynthError: something does not fit.
     """
-    with join_world(device) as world:
+    with join_world(device) as world, using_threads(recipe.section("pretrain").runtime.threads):
         job = check(recipe, stores, out, resume=resume, world=world)
         learner = build(job)
         if job.state is not None:

@@ -22,7 +22,7 @@ from smile_synth.model.student import StudentShape
 from smile_synth.randomness import stream as random_stream
 from smile_synth.recipe.recipe import Recipe
 from smile_synth.store import Store
-from smile_synth.training.device import keep_freed_memory, naming_memory
+from smile_synth.training.device import keep_freed_memory, naming_memory, using_threads
 from smile_synth.training.distributed import World, join_world
 from smile_synth.training.learner import DeviceBatch, Learner, Outcome
 from smile_synth.training.metrics import MetricsLog, read_rows
@@ -69,7 +69,8 @@ def pretrain(
     Raises:
         SmileSynthError: something does not fit, before any work starts; or the loss is not finite.
     """
-    with listening(StopRequest(max_hours)) as stop, join_world(device) as world:
+    threads = recipe.section("pretrain").runtime.threads
+    with listening(StopRequest(max_hours)) as stop, join_world(device) as world, using_threads(threads):
         if world.device.type == "cpu":
             keep_freed_memory()
         job = check(recipe, stores, out, resume=resume, world=world)

@@ -281,7 +281,7 @@ def test_the_command_prints_the_table_and_names_files_and_the_next_command(
         arguments += ["--set", override]
     done = smile_synth(*map(str, arguments))
     assert done.returncode == 0, done.stderr
-    for text in ("trained student", "not told apart from untrained", "out/results.json", "smile-synth probe"):
+    for text in ("trained student", "not told apart from untrained (+", "out/results.json", "smile-synth probe"):
         assert text in done.stdout
     missing = smile_synth("probe", "nowhere")
     assert missing.returncode == 2

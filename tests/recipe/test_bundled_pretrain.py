@@ -6,12 +6,12 @@ from smile_synth.generator.dataset import Dataset
 from smile_synth.recipe.recipe import bundled_recipes, load_recipe
 from smile_synth.training.stages import plan_stages
 
-NAMES = [name for name in bundled_recipes() if name.startswith(("smile-vit", "videomae-vit"))]
+NAMES = [name for name in bundled_recipes() if name.startswith(("smile-vit", "videomae-vit", "trackmae-vit"))]
 
 
 def test_every_paper_recipe_is_there() -> None:
-    suffixes = ("s", "b", "l", "b-black", "b-noise", "b-photos", "b-published")
-    assert set(NAMES) == {*(f"smile-vit-{suffix}" for suffix in suffixes), "videomae-vit-b"}
+    suffixes = ("s", "b", "l", "b-black", "b-motion", "b-noise", "b-photos", "b-published")
+    assert set(NAMES) == {*(f"smile-vit-{suffix}" for suffix in suffixes), "videomae-vit-b", "trackmae-vit-b"}
 
 
 @pytest.mark.parametrize("name", NAMES)
