@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -39,6 +40,9 @@ def probe(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     workers: Annotated[int | None, typer.Option(min=1, help="Processes and threads; else one a core.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="key.sub=value over the recipe; repeatable.")] = None,
+    trust_code: Annotated[
+        bool, typer.Option("--trust-code", help="Run generator files that the run's recipe names; read them first.")
+    ] = False,
 ) -> None:
     """Ask frozen features what pretraining taught them, beside the same network untrained.
 
@@ -52,6 +56,7 @@ def probe(
       smile-synth probe vit_b_k400_pretrain.pth --recipe probe-full --device cuda
       smile-synth probe runs/first --recipe my-videos.yaml    (see recipe probe-videos)
     """
+    from smile_synth.generator.registry import registered_only
     from smile_synth.machine.cores import num_cores
     from smile_synth.probe.evaluation import ProbePlace, probe_features
     from smile_synth.probe.files import write_results
@@ -61,7 +66,7 @@ def probe(
 
     keep_freed_memory()
     where = pick_device(device)
-    chosen = choose_recipe(recipe, model, set_ or [])
+    chosen, is_ours = choose_recipe(recipe, model, set_ or [])
     params = chosen.section("probe")
     subject = open_subject(model, where, canvas=params.canvas, heads=heads)
     folder = out or subject.out
@@ -76,9 +81,11 @@ def probe(
         notes=(note,) if note and params.sources else (),
     )
     extractors = extractors_of(subject, params)
-    results = probe_features(
-        extractors, params, subject.canvas, place, checkpoint=str(model), supervised=supervised_of(subject, params)
-    )
+    # The run may be a stranger's, and its recipe may name a file to be run.
+    with nullcontext() if is_ours or trust_code else registered_only(f"the recipe of {model}"):
+        results = probe_features(
+            extractors, params, subject.canvas, place, checkpoint=str(model), supervised=supervised_of(subject, params)
+        )
     files = write_results(results, folder)
     typer.echo("\n".join(map(printable, results.table().split("\n"))))
     table, metrics, right = files[:3]
@@ -96,8 +103,8 @@ def _next_command(model: Path, recipe: str | None) -> list[str]:
     return ["smile-synth", "probe", str(model), "--recipe", FULL_RECIPE]
 
 
-def choose_recipe(name: str | None, model: Path, overrides: list[str]) -> Recipe:
-    """Return the recipe to probe by: the named one, the run's own, or the bundled quick one.
+def choose_recipe(name: str | None, model: Path, overrides: list[str]) -> tuple[Recipe, bool]:
+    """Return the recipe to probe by, and whether the user chose it: the named one, the run's own, or the bundled one.
 
     Raises:
         RecipeError: there is no such recipe, or an override does not fit it.
@@ -107,8 +114,8 @@ def choose_recipe(name: str | None, model: Path, overrides: list[str]) -> Recipe
     from smile_synth.training.run_folder import RunFolder
 
     if name is not None:
-        return load_recipe(name, overrides)
+        return load_recipe(name, overrides), True
     run = run_of(model)
     if run is not None and load_recipe(RunFolder(run).recipe).probe is not None:
-        return load_recipe(RunFolder(run).recipe, overrides)
-    return load_recipe(DEFAULT_RECIPE, overrides)
+        return load_recipe(RunFolder(run).recipe, overrides), False
+    return load_recipe(DEFAULT_RECIPE, overrides), True

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
+from smile_synth.assets import Assets
 from smile_synth.errors import AssetError, ProbeError
-from smile_synth.generator.dataset import Dataset
 from smile_synth.interop.encoder import FrozenEncoder, load_encoder, random_like
 from smile_synth.masking.grid import TokenGrid
 from smile_synth.probe.extractors import DifferenceExtractor, NetworkExtractor
@@ -173,8 +173,9 @@ def pretraining_assets(subject: Subject, stores: Sequence[Store]) -> tuple[dict[
     if subject.recipe is None or dataset is None:
         return {}, "note: what the model was pretrained on is not known here, so shared images cannot be excluded"
     try:
-        built = Dataset(dataset, seed=subject.recipe.seed, folder=subject.recipe.folder)
-        return {row.digest: row.name for row in built.assets.rows}, ""
+        # The images alone: the generator of a stranger's run is never imported for them.
+        assets = Assets.build(dataset.assets, folder=subject.recipe.folder)
+        return {row.digest: row.name for row in assets.rows}, ""
     except AssetError:
         return {}, (
             "note: the images of pretraining are not where the run's recipe says, so shared ones cannot be excluded; "
