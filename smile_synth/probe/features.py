@@ -1,11 +1,11 @@
-"""Frozen features of clips, computed once, kept on disk, gone on with after an interruption."""
+"""Frozen features of clips, computed once, kept on disk, resumed after an interruption."""
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,13 +17,17 @@ import numpy.typing as npt
 import torch
 
 from smile_synth.errors import ProbeError
+from smile_synth.files import replace_file
 from smile_synth.probe.clips import Clips, digest_of
 from smile_synth.progress import track
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 SECONDS_BETWEEN_SAVES = 2.0
 SHARE_OF_DISK = 0.9
 STATE_FILE = "state.json"
+ROWS_AT_A_TIME = 256
+# Type and number of axes of each kind of array.
+LAYOUTS = {"pooled": (np.dtype(np.float32), 2), "tokens": (np.dtype(np.float16), 3)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +71,8 @@ class FeatureTable:
 
     Args:
         folder: of this table alone; its name holds the digest of what it was computed from.
-        description: what it was computed from; a folder with another one is refused.
+        description: what it was computed from; a folder with another one, or whose arrays are not what was written,
+            is filled anew.
         num_examples: rows in all.
         with_tokens: whether tokens are kept beside the pooled features.
     """
@@ -76,6 +81,7 @@ class FeatureTable:
         self.folder, self.num_examples, self.with_tokens = folder, num_examples, with_tokens
         self._description = {**description, "version": FORMAT_VERSION, "tokens": with_tokens}
         self._arrays: dict[str, npt.NDArray[Any]] = {}
+        self._checksums: dict[str, int] = {}
         self._saved_s = time.monotonic()
         self.num_done = self._load()
 
@@ -106,22 +112,22 @@ class FeatureTable:
             if kind not in self._arrays:
                 self._arrays[kind] = self._create(kind, values)
             self._arrays[kind][self.num_done : self.num_done + count] = values
+            self._checksums[kind] = _checksum(values, self._checksums.get(kind, 0))
         self.num_done += count
         if time.monotonic() - self._saved_s > SECONDS_BETWEEN_SAVES:
             self.save()
 
     def save(self) -> None:
-        """Write what is done so far; after an interruption the next run goes on from here."""
+        """Write what is done so far; after an interruption the next run resumes from here."""
         if not self._arrays:
             # The first clip failed: there is nothing to keep, and no folder; its error must be the one that is seen.
             return
         for array in self._arrays.values():
             if isinstance(array, np.memmap):
                 array.flush()
-        state = {**self._description, "num_done": self.num_done}
-        partial = self.folder / f"{STATE_FILE}.partial"
-        partial.write_text(json.dumps(state, indent=1), encoding="utf-8")
-        os.replace(partial, self.folder / STATE_FILE)
+        rows = {kind: list(array.shape[1:]) for kind, array in self._arrays.items()}
+        state = {**self._description, "num_done": self.num_done, "rows": rows, "checksums": self._checksums}
+        replace_file(self.folder / STATE_FILE, json.dumps(state, indent=1))
         self._saved_s = time.monotonic()
 
     def _create(self, kind: str, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -135,23 +141,40 @@ class FeatureTable:
         return self.folder / f"{kind}.npy"
 
     def _load(self) -> int:
-        """Map the arrays of an earlier run; return how many examples they hold."""
+        """Map the arrays of an earlier run; return how many examples they hold, 0 where anything does not fit."""
         try:
             state = json.loads((self.folder / STATE_FILE).read_text(encoding="utf-8"))
-        except (FileNotFoundError, json.JSONDecodeError):
+            done, rows, checksums = state.pop("num_done"), state.pop("rows"), state.pop("checksums")
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
             return 0
-        num_done = int(state.pop("num_done", 0))
-        if state != self._description:
+        if state != self._description or type(done) is not int or not 0 < done <= self.num_examples:
             return 0
-        kinds = ("pooled", "tokens") if self.with_tokens else ("pooled",)
-        try:
-            arrays = {kind: np.load(self._file(kind), mmap_mode="r+") for kind in kinds}
-        except (OSError, ValueError):
+        arrays = {}
+        for kind in self._kinds:
+            try:
+                arrays[kind] = np.load(self._file(kind), mmap_mode="r+")
+            except (OSError, ValueError, EOFError):
+                return 0
+            dtype, ndim = LAYOUTS[kind]
+            if (arrays[kind].dtype, arrays[kind].ndim, len(arrays[kind])) != (dtype, ndim, self.num_examples):
+                return 0
+        if {kind: list(array.shape[1:]) for kind, array in arrays.items()} != rows:
             return 0
-        if any(len(array) != self.num_examples for array in arrays.values()):
+        if {kind: _checksum(array[:done]) for kind, array in arrays.items()} != checksums:
             return 0
-        self._arrays = arrays
-        return num_done
+        self._arrays, self._checksums = arrays, checksums
+        return done
+
+    @property
+    def _kinds(self) -> tuple[str, ...]:
+        return ("pooled", "tokens") if self.with_tokens else ("pooled",)
+
+
+def _checksum(values: npt.NDArray[Any], start: int = 0) -> int:
+    """Return the CRC-32 of rows that follow those whose checksum is ``start``."""
+    for first in range(0, len(values), ROWS_AT_A_TIME):
+        start = zlib.crc32(np.ascontiguousarray(values[first : first + ROWS_AT_A_TIME]).view(np.uint8).data, start)
+    return start
 
 
 def _check_room(folder: Path, nbytes: int) -> None:
@@ -217,7 +240,7 @@ def _fill(
             stack.callback(tables[extractor.name].save)
         bar = stack.enter_context(track(len(clips.groups) - first, f"features of {clips.name}", "clips", shown_on))
         if first:
-            bar.note(f"going on after {first} of {len(clips.groups)}")
+            bar.note(f"resumed after {first} of {len(clips.groups)}")
         for start, frames_BTHWC in _numbered(clips.batches(first, batch_size), first):
             for extractor in extractors:
                 table = tables[extractor.name]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -113,3 +115,31 @@ def test_other_folders_and_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
     with pytest.raises(WeightsError, match="describes no VideoMAE model, it describes 'bert'"):
         read_student(tmp_path)
+
+
+@pytest.mark.parametrize("form", EXPORT_FORMATS)
+def test_an_export_is_readable_by_whoever_the_umask_allows(
+    student: Student, tmp_path: Path, form: ExportFormat
+) -> None:
+    old = os.umask(0o022)
+    try:
+        files = export(StoredStudent.of(student), file_of(tmp_path, form), form)
+    finally:
+        os.umask(old)
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o644}
+
+
+@pytest.mark.parametrize("form", EXPORT_FORMATS)
+def test_a_full_disk_is_named_and_the_old_export_kept(
+    student: Student, tmp_path: Path, form: ExportFormat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    files = export(StoredStudent.of(student), file_of(tmp_path, form), form)
+    before = [file.read_bytes() for file in files]
+    monkeypatch.setattr("smile_synth.files.sync_file", full)
+    with pytest.raises(WeightsError, match=r"cannot write the export: .*no space left on device; free some space"):
+        export(StoredStudent.of(tiny_student(positions="flat")), file_of(tmp_path, form), form)
+    assert [file.read_bytes() for file in files] == before
+    assert not [file for file in tmp_path.rglob("*") if "unfinished" in file.name]

@@ -1,8 +1,8 @@
-"""Features on disk: computed once, gone on with after an interruption."""
+"""Features on disk: computed once, resumed after an interruption."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -104,6 +104,51 @@ def test_a_damaged_table_is_computed_anew(tmp_path: Path) -> None:
     compute([Counting()], tmp_path)
     for file in tmp_path.rglob("pooled.npy"):
         file.write_bytes(b"nonsense")
+    again = Counting()
+    compute([again], tmp_path)
+    assert again.seen == 10
+
+
+def truncated(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-4])
+
+
+def of_another_type(file: Path) -> None:
+    np.save(file, np.load(file).astype(np.float64))
+
+
+def of_another_shape(file: Path) -> None:
+    np.save(file, np.load(file).reshape(10, 1, -1))
+
+
+def wider(file: Path) -> None:
+    np.save(file, np.concatenate([np.load(file)] * 2, axis=-1))
+
+
+def with_another_value(file: Path) -> None:
+    values = np.load(file)
+    values[7] += 1
+    np.save(file, values)
+
+
+@pytest.mark.parametrize("kind", ["pooled", "tokens"])
+@pytest.mark.parametrize("change", [truncated, of_another_type, of_another_shape, wider, with_another_value])
+def test_features_on_disk_that_are_not_what_was_written_are_computed_anew(
+    tmp_path: Path, kind: str, change: Callable[[Path], None]
+) -> None:
+    compute([Counting()], tmp_path, tokens=True)
+    (file,) = tmp_path.rglob(f"{kind}.npy")
+    change(file)
+    again = Counting()
+    compute([again], tmp_path, tokens=True)
+    assert again.seen == 10
+
+
+@pytest.mark.parametrize("state", ["[]", "{}", '{"num_done": -1}', "[" * 100000, '{"num_done": "10", "checksums": 3}'])
+def test_a_state_that_says_nothing_is_not_believed(tmp_path: Path, state: str) -> None:
+    compute([Counting()], tmp_path)
+    (file,) = tmp_path.rglob("state.json")
+    file.write_text(state)
     again = Counting()
     compute([again], tmp_path)
     assert again.seen == 10

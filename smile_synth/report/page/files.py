@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from smile_synth.errors import ReportError
+from smile_synth.files import replace_file
 
 PAGE_SUFFIXES = (".html", ".htm")
 # A folder may have a dot in its name, but hardly one of these.
@@ -58,12 +59,9 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         ReportError: the place cannot be written.
     """
-    draft = path.with_name(f".{path.name}.draft")
     try:
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(path)
+        replace_file(path, text)
     except OSError as error:
-        draft.unlink(missing_ok=True)
         raise _not_writable(path, error) from None
 
 
