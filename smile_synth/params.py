@@ -151,7 +151,11 @@ def shown(value: Any) -> str:
         text = repr(value)
     except ValueError:  # an integer of more digits than Python writes
         return "a huge number"
-    return shortened(text)
+    if len(text) <= LONGEST_SHOWN:
+        return text
+    # What a quote or bracket opened is closed again.
+    end = text[-1] if text[-1] in "'\")]}" else ""
+    return f"{shortened(text, LONGEST_SHOWN - len(end))}{end}"
 
 
 def shortened(text: str, most: int = LONGEST_SHOWN) -> str:

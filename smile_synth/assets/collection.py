@@ -101,7 +101,8 @@ def _backgrounds(params: AssetsParams, folder: Path) -> Selection:
         return Selection("background", tuple(part_of(PHOTOGRAPHS, params.split, "backgrounds")))
     if params.backgrounds == CROPS:
         return Selection("background", crops(params.split))
-    listing = list_backgrounds(_place(params.backgrounds, folder), params.licence)
+    place = _place(params.backgrounds, folder)
+    listing = list_backgrounds(place, params.licence, source=_source(params.backgrounds))
     return Selection.from_folder("background", listing, params.split)
 
 
@@ -113,9 +114,15 @@ def _objects(params: AssetsParams, folder: Path) -> Selection:
         return Selection("object", (*cut_outs(photographs), *drawn))
     if params.objects == DIGITS:
         return Selection("object", tuple(part_of(digits(), params.split, "objects")))
-    listing = list_objects(_place(params.objects, folder), params.licence)
+    place = _place(params.objects, folder)
+    listing = list_objects(place, params.licence, source=_source(params.objects))
     return Selection.from_folder("object", listing, params.split)
 
 
 def _place(name: str, folder: Path) -> Path:
     return folder / Path(name).expanduser()
+
+
+def _source(name: str) -> str:
+    # As the recipe names it, wherever that lies on this machine: the same recipe gives the same table everywhere.
+    return Path(name).as_posix()

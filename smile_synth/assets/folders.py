@@ -58,19 +58,24 @@ class Listing:
     others: Mapping[str, int]
 
 
-def list_backgrounds(folder: Path, licence: str) -> Listing:
+def list_backgrounds(folder: Path, licence: str, *, source: str) -> Listing:
     """Return every image under ``folder``, at any depth.
+
+    Args:
+        folder: where the images lie.
+        licence: of all of them.
+        source: what the asset table calls the folder.
 
     Raises:
         AssetError: the folder does not exist, is a file, or holds no image.
     """
     names, others = _names(folder, SUFFIXES, "assets.backgrounds")
-    files = tuple(ImageFile(name, "", licence, str(folder), folder, "background") for name in names)
+    files = tuple(ImageFile(name, "", licence, source, folder, "background") for name in names)
     return Listing(folder, files, others)
 
 
-def list_objects(folder: Path, licence: str) -> Listing:
-    """Return every ``class/name.png|webp`` under ``folder``.
+def list_objects(folder: Path, licence: str, *, source: str) -> Listing:
+    """Return every ``class/name.png|webp`` under ``folder``; arguments as of ``list_backgrounds``.
 
     Raises:
         AssetError: as ``list_backgrounds``; also for an object that lies in no class folder.
@@ -82,7 +87,7 @@ def list_objects(folder: Path, licence: str) -> Listing:
             f"object {folder / stray} lies in no class folder; objects are laid out as class/name.png: "
             f"move it to {folder / 'some_class' / stray}"
         )
-    files = tuple(ImageFile(name, name.split("/")[0], licence, str(folder), folder, "object") for name in names)
+    files = tuple(ImageFile(name, name.split("/")[0], licence, source, folder, "object") for name in names)
     return Listing(folder, files, others)
 
 

@@ -22,7 +22,7 @@ class AssetRow:
         name: unique within its kind: a path inside the user's folder, or a name of ours.
         class_name: what an object is: its class folder, or the kind of outline for built-in cut-outs.
         licence: as stated by whoever gave the image; empty where nobody said.
-        source: the package, person or folder that it comes from.
+        source: the package, the person, or the folder as the recipe names it.
         digest: BLAKE2b-128 of what the image is made of, in hexadecimal.
     """
 

@@ -54,12 +54,6 @@ def read(path: Path) -> Any:
     return decode(path.read_bytes(), path)
 
 
-def short(value: object) -> str:
-    """Return a value as Python writes it, cut to a length that people read."""
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
 def replace(path: Path, data: bytes, *, drafts: Path) -> None:
     """Put ``data`` in the place of ``path`` at once: a reader sees the old file or the new one, never a part.
 

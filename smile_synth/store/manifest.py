@@ -16,7 +16,7 @@ from smile_synth.assets import AssetRow
 from smile_synth.errors import StoreError
 from smile_synth.generator.dataset import Dataset
 from smile_synth.generator.labels import LabelSpec
-from smile_synth.params import StrictParams, differences, first_problem
+from smile_synth.params import StrictParams, differences, first_problem, shown
 from smile_synth.recipe.dataset import TruthKind
 from smile_synth.scene import Canvas
 from smile_synth.store import document
@@ -195,7 +195,7 @@ class Manifest(StrictParams):
         versions = {name: text for name, text in self.versions.items() if name not in ("smile-synth", "python")}
         names = (
             *("num_clips", "clips_per_shard", "zstd_level", "motion_cell_px", "truth", "canvas"),
-            *("generators", "max_objects", "labels", "asset_digest", "assets", "format_version"),
+            *("generators", "max_objects", "labels", "assets", "asset_digest", "format_version"),
         )
         own = {name: values[name] for name in names}
         return {"seed": self.seed, "dataset": recipe, "versions": versions, "code": dict(self.code), **own}
@@ -219,5 +219,18 @@ def first_difference(ours: Manifest, theirs: Manifest) -> str:
             was_version, now_version = (manifest.versions.get("smile-synth", "?") for manifest in (ours, theirs))
             what = f"the code of {part}" if part != "generator" else "the code of the generator"
             return f"{what} is another now (smile-synth {was_version} then, {now_version} now)"
-        return f"{path} is {document.short(was)} in the store and {document.short(now)} now"
+        if path.startswith("assets."):
+            return _asset_difference(ours.asset_rows, theirs.asset_rows)
+        return f"{path} is {shown(was)} in the store and {shown(now)} now"
     return ""
+
+
+def _asset_difference(ours: Sequence[AssetRow], theirs: Sequence[AssetRow]) -> str:
+    if len(ours) != len(theirs):
+        return f"assets: {len(ours)} images in the store and {len(theirs)} now"
+    was, now = next((was, now) for was, now in zip(ours, theirs, strict=True) if was != now)
+    name = next(field.name for field in fields(AssetRow) if getattr(was, field.name) != getattr(now, field.name))
+    return (
+        f"{was.kind} {shown(was.name)}: its {name} is {shown(getattr(was, name))} in the store "
+        f"and {shown(getattr(now, name))} now"
+    )

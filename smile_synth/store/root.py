@@ -9,6 +9,7 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from smile_synth.errors import DamagedStoreError, StoreError
+from smile_synth.params import shown
 from smile_synth.store import document
 from smile_synth.store.layout import shard_file
 from smile_synth.store.manifest import FORMAT_VERSION, Hex, Manifest
@@ -97,9 +98,7 @@ def _parse(path: Path, data: bytes) -> Root:
     if version == 1:
         raise StoreError(_old_format(path, content))
     if isinstance(version, int) and version > FORMAT_VERSION:
-        raise StoreError(
-            f"{path} has format {document.short(version)}, this version reads {FORMAT_VERSION}; update smile-synth"
-        )
+        raise StoreError(f"{path} has format {shown(version)}, this version reads {FORMAT_VERSION}; update smile-synth")
     if content.get("digest") != _digest(content):
         raise DamagedStoreError(f"{file} fails its own checksum")
     return Root.parse(content, origin=str(file))

@@ -166,9 +166,9 @@ def test_a_folder_of_images_replaces_the_builtin_ones(tmp_path: Path) -> None:
     save(tmp_path / "things" / "cat" / "1.png", cut_out())
     (tmp_path / "photos" / "notes.txt").write_text("no image, and no harm")
     assets = build(tmp_path, backgrounds="photos", objects="things", licence="CC0-1.0")
-    assert [(row.kind, row.name, row.class_name, row.licence) for row in assets.rows] == [
-        ("background", "deep/er/a.jpg", "", "CC0-1.0"),
-        ("object", "cat/1.png", "cat", "CC0-1.0"),
+    assert [(row.kind, row.name, row.class_name, row.licence, row.source) for row in assets.rows] == [
+        ("background", "deep/er/a.jpg", "", "CC0-1.0", "photos"),
+        ("object", "cat/1.png", "cat", "CC0-1.0", "things"),
     ]
     assert assets.objects.sample(rng=stream(0, "test")).outline == ""
 

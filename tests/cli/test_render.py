@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import CommandLine
+from PIL import Image as PilImage
 from tiny import tree
 from typer.testing import CliRunner, Result
 
@@ -117,6 +119,30 @@ def test_verify_finds_and_mends(recipe: Path, tmp_path: Path) -> None:
     repaired = run("verify", out, "--repair")
     assert repaired.exit_code == 0, repaired.output
     assert tree(out) == before
+
+
+def test_a_store_of_own_images_verifies_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
+    (here / "photos").mkdir(parents=True)
+    elsewhere.mkdir()
+    pixels = np.arange(32 * 32 * 3, dtype=np.uint8).reshape(32, 32, 3)
+    for name in ("a.png", "b.png"):
+        PilImage.fromarray(pixels).save(here / "photos" / name)
+    (here / "own.yaml").write_text(RECIPE.replace("shapes", "cutouts\n  assets: {backgrounds: photos/}"))
+    monkeypatch.chdir(here)
+    assert rendered(Path("own.yaml"), Path("clips")).exit_code == 0
+    same = run("verify", "clips", "--rerender", 2)
+    monkeypatch.chdir(elsewhere)
+    other = run("verify", here / "clips", "--rerender", 2, "--folder", "../here")
+    for result in (same, other):
+        assert result.exit_code == 0, result.output
+        assert "Note:" not in result.output
+        assert "2 clips were rendered again" in result.output
+    assert rendered(Path("../here/own.yaml"), Path("clips")).exit_code == 0
+    assert tree(elsewhere / "clips") == tree(here / "clips")
+    PilImage.fromarray(255 - pixels).save(here / "photos" / "b.png")
+    changed = run("verify", here / "clips", "--rerender", 1, "--folder", here)
+    assert "Note: background 'b.png': its digest is '" in changed.output
 
 
 def test_info_shows_what_is_in_a_store(recipe: Path, tmp_path: Path) -> None:
