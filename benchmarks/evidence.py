@@ -36,7 +36,7 @@ import torch
 
 from smile_synth.errors import SmileSynthError
 from smile_synth.machine.cores import num_cores
-from smile_synth.probe.evaluation import ProbePlace, prepare
+from smile_synth.probe.evaluation import ProbePlace, prepare_materials
 from smile_synth.probe.files import RIGHT_FILE
 from smile_synth.probe.results import TRAINED
 from smile_synth.randomness import stream
@@ -185,7 +185,7 @@ def render_questions(plan: Plan) -> None:
     """Render the clips that all probes share, before several would do so at once."""
     recipe = load_recipe(f"evidence-{plan.arms[0]}", plan.overrides)
     place = ProbePlace(plan.baselines, plan.out / "clips", recipe.folder, torch.device("cpu"), num_cores())
-    prepare(recipe.section("probe"), recipe.section("dataset").canvas, place)
+    prepare_materials(recipe.section("probe"), recipe.section("dataset").canvas, place)
 
 
 def probe_baselines(plan: Plan) -> None:

@@ -60,7 +60,7 @@ def probe(
     from smile_synth.machine.cores import num_cores
     from smile_synth.probe.evaluation import ProbePlace, probe_features
     from smile_synth.probe.files import write_results
-    from smile_synth.probe.subject import extractors_of, open_subject, pretraining_assets, supervised_of
+    from smile_synth.probe.probed_model import extractors_of, open_model, pretraining_assets, supervised_of
     from smile_synth.store import Store
     from smile_synth.training.device import keep_freed_memory, pick_device
 
@@ -68,9 +68,9 @@ def probe(
     where = pick_device(device)
     chosen, is_ours = choose_recipe(recipe, model, set_ or [])
     params = chosen.section("probe")
-    subject = open_subject(model, where, canvas=params.canvas, heads=heads)
-    folder = out or subject.out
-    known, note = pretraining_assets(subject, [Store.open(path) for path in data or []])
+    probed = open_model(model, where, canvas=params.canvas, heads=heads)
+    folder = out or probed.out
+    known, note = pretraining_assets(probed, [Store.open(path) for path in data or []])
     place = ProbePlace(
         features=folder / "features",
         clips=clips or folder / "clips",
@@ -80,11 +80,11 @@ def probe(
         pretraining_assets=known,
         notes=(note,) if note and params.sources else (),
     )
-    extractors = extractors_of(subject, params)
+    extractors = extractors_of(probed, params)
     # The run may be a stranger's, and its recipe may name a file to be run.
     with nullcontext() if is_ours or trust_code else registered_only(f"the recipe of {model}"):
         results = probe_features(
-            extractors, params, subject.canvas, place, checkpoint=str(model), supervised=supervised_of(subject, params)
+            extractors, params, probed.canvas, place, checkpoint=str(model), supervised=supervised_of(probed, params)
         )
     files = write_results(results, folder)
     typer.echo("\n".join(map(printable, results.table().split("\n"))))
@@ -109,7 +109,7 @@ def choose_recipe(name: str | None, model: Path, overrides: list[str]) -> tuple[
     Raises:
         RecipeError: there is no such recipe, or an override does not fit it.
     """
-    from smile_synth.probe.subject import run_of
+    from smile_synth.probe.probed_model import run_of
     from smile_synth.recipe.recipe import load_recipe
     from smile_synth.training.run_folder import RunFolder
 

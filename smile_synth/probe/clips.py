@@ -25,7 +25,7 @@ NO_ASSET = -1
 CLIPS_WORTH_PROCESSES = 2048
 
 
-class Clips(Protocol):
+class ClipSource(Protocol):
     """Examples that features are computed of, in a fixed order; views of one clip stand together."""
 
     @property
@@ -103,7 +103,7 @@ def part_seed(seed: int, part: Part) -> int:
     return int(stream(seed, f"probe-{part}").integers(2**62))
 
 
-def dataset_of(params: ProbeParams, source: str, part: Part, canvas: CanvasParams, recipe_folder: Path) -> Dataset:
+def probe_dataset(params: ProbeParams, source: str, part: Part, canvas: CanvasParams, recipe_folder: Path) -> Dataset:
     """Return the dataset of one part of a source.
 
     Args:

@@ -13,7 +13,14 @@ import torch
 
 from smile_synth.probe.attentive import fit_attentive, num_passes
 from smile_synth.probe.classifiers import Examples, Fitted, fit_linear, fit_neighbours, group_labels, group_means
-from smile_synth.probe.clips import Clips, StoreClips, assets_drawn, cached_store, check_nothing_shared, dataset_of
+from smile_synth.probe.clips import (
+    ClipSource,
+    StoreClips,
+    assets_drawn,
+    cached_store,
+    check_nothing_shared,
+    probe_dataset,
+)
 from smile_synth.probe.features import Extractor, FeatureTable, compute_features
 from smile_synth.probe.labels import Answers, answers_to, check_label, question_text
 from smile_synth.probe.results import DIFFERENCES, TRAINED, UNTRAINED, ProbeResults, QuestionResult, Reading
@@ -67,8 +74,8 @@ class Material:
 
     question: QuestionParams
     text: str
-    train: Clips
-    test: Clips
+    train: ClipSource
+    test: ClipSource
     train_answers: Answers
     test_answers: Answers
 
@@ -100,7 +107,7 @@ def probe_features(
         VideoError: a video cannot be read.
     """
     began_s = time.monotonic()
-    materials, notes = prepare(params, canvas, place)
+    materials, notes = prepare_materials(params, canvas, place)
     results = ask_all(materials, extractors, params, place, checkpoint=checkpoint, supervised=supervised)
     return replace(results, notes=(*place.notes, *notes), seconds=time.monotonic() - began_s)
 
@@ -117,7 +124,7 @@ def ask_all(
     """Ask every question of every kind of features, clips and right answers being there.
 
     Args:
-        materials: from ``prepare``.
+        materials: from ``prepare_materials``.
         extractors, params, place, checkpoint, supervised: as in ``probe_features``.
     """
     began_s = time.monotonic()
@@ -147,7 +154,7 @@ def ask_all(
     )
 
 
-def prepare(params: ProbeParams, canvas: CanvasParams, place: ProbePlace) -> tuple[list[Material], list[str]]:
+def prepare_materials(params: ProbeParams, canvas: CanvasParams, place: ProbePlace) -> tuple[list[Material], list[str]]:
     """Render or list the clips of every question and find the right answers.
 
     Returns:
@@ -172,7 +179,7 @@ def prepare(params: ProbeParams, canvas: CanvasParams, place: ProbePlace) -> tup
 
 
 def _stores(params: ProbeParams, source: str, canvas: CanvasParams, place: ProbePlace) -> tuple[Store, Store]:
-    train, test = (dataset_of(params, source, part, canvas, place.recipe_folder) for part in ("train", "test"))
+    train, test = (probe_dataset(params, source, part, canvas, place.recipe_folder) for part in ("train", "test"))
     for question in params.questions:
         if question.source == source:
             check_label(question, train.label_specs)
@@ -270,7 +277,7 @@ def _ask_supervised(
     return Reading("supervised", "same network trained on the answers", END_TO_END, supervised.num_inputs, result)
 
 
-def examples(clips: Clips, answers: Answers, table: FeatureTable, classifier: ClassifierName) -> Examples:
+def examples(clips: ClipSource, answers: Answers, table: FeatureTable, classifier: ClassifierName) -> Examples:
     """Return the examples that a question fits: pooled features, or tokens for attentive pooling."""
     features = table.tokens if classifier == "attentive" else table.pooled
     labels, scenes = answers.labels[clips.groups], clips.scenes

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from smile_synth.errors import ProbeError
-from smile_synth.probe.features import Features
+from smile_synth.probe.features import ClipFeatures
 
 DIFFERENCE_GRID = (8, 7, 7)
 
@@ -29,7 +29,7 @@ class DifferenceExtractor:
         """What people read in the table."""
         return "raw frame differences"
 
-    def __call__(self, frames_BTHWC: npt.NDArray[np.uint8]) -> Features:
+    def __call__(self, frames_BTHWC: npt.NDArray[np.uint8]) -> ClipFeatures:
         """Return the mean absolute change of the grey level, 0 to 255, in every cell of the grid."""
         if frames_BTHWC.shape[1] < 2:
             raise ProbeError("raw frame differences need at least 2 frames a clip; take 'differences' out of baselines")
@@ -38,10 +38,10 @@ class DifferenceExtractor:
         change_BTHW = (grey_BTHW[:, 1:] - grey_BTHW[:, :-1]).abs().float() / 3
         steps = min(DIFFERENCE_GRID[0], change_BTHW.shape[1])
         cells = functional.adaptive_avg_pool3d(change_BTHW[:, None], (steps, *DIFFERENCE_GRID[1:]))
-        return Features(cells.flatten(1), None)
+        return ClipFeatures(cells.flatten(1), None)
 
 
-class Encoded(Protocol):
+class EncoderOutput(Protocol):
     """What an encoder gives: tokens (B, N, D) and one vector a clip (B, D)."""
 
     @property
@@ -59,7 +59,7 @@ class NetworkExtractor:
     Args:
         name: short name for files and JSON.
         title: what people read in the table.
-        network: takes uint8 frames (B, T, H, W, 3), gives ``Encoded`` or tokens (B, N, D), which are then averaged.
+        network: takes uint8 frames (B, T, H, W, 3), gives ``EncoderOutput``, or tokens (B, N, D) to be averaged.
         device: where it lies.
     """
 
@@ -78,12 +78,12 @@ class NetworkExtractor:
         return self._digest
 
     @torch.inference_mode()
-    def __call__(self, frames_BTHWC: npt.NDArray[np.uint8]) -> Features:
+    def __call__(self, frames_BTHWC: npt.NDArray[np.uint8]) -> ClipFeatures:
         """Return one vector a clip, and tokens."""
         encoded: Any = self._network(torch.from_numpy(frames_BTHWC).to(self._device))
         if isinstance(encoded, torch.Tensor):
-            return Features(encoded.float().mean(dim=1), encoded)
-        return Features(encoded.pooled, encoded.tokens)
+            return ClipFeatures(encoded.float().mean(dim=1), encoded)
+        return ClipFeatures(encoded.pooled, encoded.tokens)
 
 
 def weights_digest(network: nn.Module) -> str:

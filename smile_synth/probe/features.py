@@ -18,7 +18,7 @@ import torch
 
 from smile_synth.errors import ProbeError
 from smile_synth.files import replace_file
-from smile_synth.probe.clips import Clips, digest_of
+from smile_synth.probe.clips import ClipSource, digest_of
 from smile_synth.progress import track
 
 FORMAT_VERSION = 2
@@ -31,7 +31,7 @@ LAYOUTS = {"pooled": (np.dtype(np.float32), 2), "tokens": (np.dtype(np.float16),
 
 
 @dataclass(frozen=True, eq=False)
-class Features:
+class ClipFeatures:
     """What an extractor says of a batch of clips.
 
     Args:
@@ -62,7 +62,7 @@ class Extractor(Protocol):
     def has_tokens(self) -> bool:
         """Whether it gives tokens beside one vector a clip."""
 
-    def __call__(self, frames_BTHWC: npt.NDArray[np.uint8]) -> Features:
+    def __call__(self, frames_BTHWC: npt.NDArray[np.uint8]) -> ClipFeatures:
         """Return the features of uint8 frames."""
 
 
@@ -100,7 +100,7 @@ class FeatureTable:
         """float16 (examples, N, D), mapped from disk."""
         return self._arrays["tokens"]
 
-    def append(self, features: Features) -> None:
+    def append(self, features: ClipFeatures) -> None:
         """Add the features of the next examples."""
         parts = {"pooled": features.pooled_BD.float().cpu().numpy()}
         if self.with_tokens:
@@ -188,7 +188,7 @@ def _check_room(folder: Path, nbytes: int) -> None:
 
 def compute_features(
     extractors: Sequence[Extractor],
-    clips: Clips,
+    clips: ClipSource,
     folder: Path,
     *,
     batch_size: int,
@@ -220,7 +220,7 @@ def compute_features(
     return tables
 
 
-def _table(extractor: Extractor, clips: Clips, folder: Path, with_tokens: bool) -> FeatureTable:
+def _table(extractor: Extractor, clips: ClipSource, folder: Path, with_tokens: bool) -> FeatureTable:
     description = {"extractor": extractor.digest, "clips": clips.digest}
     digest = digest_of({**description, "tokens": with_tokens, "version": FORMAT_VERSION})
     path = folder / f"{clips.name}-{extractor.name}-{digest}"
@@ -230,7 +230,7 @@ def _table(extractor: Extractor, clips: Clips, folder: Path, with_tokens: bool) 
 def _fill(
     extractors: Sequence[Extractor],
     tables: Mapping[str, FeatureTable],
-    clips: Clips,
+    clips: ClipSource,
     batch_size: int,
     shown_on: TextIO | None,
 ) -> None:

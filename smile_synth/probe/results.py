@@ -87,7 +87,7 @@ class ProbeResults:
     seconds: float = 0.0
     params: Mapping[str, Any] = field(default_factory=dict)
 
-    def figures(self) -> dict[str, float]:
+    def metrics(self) -> dict[str, float]:
         """Return accuracies of the trained model by ``question/classifier``, for a log of metrics."""
         return {
             f"{question.name}/{reading.classifier}": reading.score.accuracy.value

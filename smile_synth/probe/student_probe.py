@@ -14,9 +14,9 @@ from smile_synth.errors import ProbeError
 from smile_synth.interop.encoder import FrozenEncoder
 from smile_synth.interop.stored_student import StoredStudent
 from smile_synth.model.student import StudentShape
-from smile_synth.probe.evaluation import ProbePlace, ask_all, prepare
+from smile_synth.probe.evaluation import ProbePlace, ask_all, prepare_materials
+from smile_synth.probe.probed_model import trained_extractor
 from smile_synth.probe.results import ProbeResults
-from smile_synth.probe.subject import trained_extractor
 from smile_synth.recipe.dataset import CanvasParams
 from smile_synth.recipe.probe import ProbeParams
 from smile_synth.recipe.recipe import Recipe
@@ -34,7 +34,7 @@ def evaluation_of(recipe: Recipe) -> Callable[[StudentShape, Path, torch.device]
     def prepare_evaluation(shape: StudentShape, folder: Path, device: torch.device) -> Evaluate:
         params, clips = recipe.section("probe"), folder / "clips"
         probe = StudentProbe(params, shape, clips=clips, recipe_folder=recipe.folder, device=device)
-        return lambda weights, name: probe.ask(weights, name).figures()
+        return lambda weights, name: probe.ask(weights, name).metrics()
 
     return prepare_evaluation
 
@@ -73,7 +73,7 @@ class StudentProbe:
             )
         self._params, self._shape = params, shape
         self._place = ProbePlace(clips / "no-features", clips, recipe_folder, device, workers)
-        self._materials, _ = prepare(params, size, self._place)
+        self._materials, _ = prepare_materials(params, size, self._place)
 
     def ask(self, weights: Mapping[str, torch.Tensor], name: str) -> ProbeResults:
         """Put the questions to a student's weights; the student itself is not touched.
@@ -83,7 +83,7 @@ class StudentProbe:
             name: what is probed, for the results.
 
         Returns:
-            Readings of the features ``trained``; ``figures()`` gives them by name for a log.
+            Readings of the features ``trained``; ``metrics()`` gives them by name for a log.
         """
         stored = StoredStudent(dict(weights), self._shape, name)
         encoder = FrozenEncoder(stored.build_encoder(), self._shape).to(self._place.device)

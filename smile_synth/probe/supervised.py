@@ -15,7 +15,7 @@ from smile_synth.model.classifier import Classifier
 from smile_synth.model.patches import normalise
 from smile_synth.model.student import StudentShape
 from smile_synth.probe.classifiers import Probabilities
-from smile_synth.probe.clips import Clips
+from smile_synth.probe.clips import ClipSource
 from smile_synth.probe.labels import Answers
 from smile_synth.recipe.probe import SupervisedParams
 from smile_synth.training.device import pick_precision
@@ -45,8 +45,8 @@ class SupervisedNetwork:
         return self.shape.grid.num_tokens * self.shape.grid.pixels_per_token
 
     def fit(
-        self, clips: Clips, answers: Answers, *, rng: np.random.Generator, advance: Callable[[int], None]
-    ) -> Callable[[Clips], Probabilities]:
+        self, clips: ClipSource, answers: Answers, *, rng: np.random.Generator, advance: Callable[[int], None]
+    ) -> Callable[[ClipSource], Probabilities]:
         """Train on the clips that have an answer.
 
         Args:
@@ -106,7 +106,7 @@ class SupervisedNetwork:
         return scores.float()
 
     @torch.inference_mode()
-    def _probabilities(self, network: nn.Module, clips: Clips) -> Probabilities:
+    def _probabilities(self, network: nn.Module, clips: ClipSource) -> Probabilities:
         parts = [
             self._scores(network, frames).double().softmax(dim=1).cpu().numpy()
             for frames in clips.batches(0, CLIPS_AT_ONCE)

@@ -14,8 +14,8 @@ from smile_synth.probe.clips import (
     assets_drawn,
     cached_store,
     check_nothing_shared,
-    dataset_of,
     part_seed,
+    probe_dataset,
 )
 from smile_synth.recipe.dataset import CanvasParams
 from smile_synth.recipe.probe import ProbeParams
@@ -50,7 +50,7 @@ def test_nothing_leaks_between_pretraining_training_and_test(
 ) -> None:
     params = params_of(recipe)
     parts = [
-        cached_store(dataset_of(params, source, part, CANVAS, tmp_path), part, tmp_path, workers=1)
+        cached_store(probe_dataset(params, source, part, CANVAS, tmp_path), part, tmp_path, workers=1)
         for part in ("train", "test")
     ]
     stores = [pretraining, *parts]
@@ -66,7 +66,7 @@ def test_nothing_leaks_between_pretraining_training_and_test(
 def test_every_source_deals_its_images_out_anew(tmp_path: Path, recipe: str) -> None:
     params = params_of(recipe)
     for source in params.sources:
-        train, test = (dataset_of(params, source, part, CANVAS, tmp_path) for part in ("train", "test"))
+        train, test = (probe_dataset(params, source, part, CANVAS, tmp_path) for part in ("train", "test"))
         assert {row.digest for row in train.assets.rows}.isdisjoint(row.digest for row in test.assets.rows)
 
 
@@ -79,7 +79,7 @@ def test_shared_images_are_refused_and_named(tmp_path: Path) -> None:
     params = params_of("probe-motion")
     stores = []
     for seed in (1, 2):
-        dataset = dataset_of(params, "straight", "train", CANVAS, tmp_path)
+        dataset = probe_dataset(params, "straight", "train", CANVAS, tmp_path)
         dataset = Dataset(dataset.params, seed=seed, folder=tmp_path)
         stores.append(cached_store(dataset, f"s{seed}", tmp_path, workers=1))
     with pytest.raises(ProbeError, match=r"'straight': training and test clips share \d+ images, such as 'builtin/"):
@@ -90,19 +90,19 @@ def test_shared_images_are_refused_and_named(tmp_path: Path) -> None:
 
 def test_clips_are_rendered_once_and_other_parameters_get_clips_of_their_own(tmp_path: Path) -> None:
     params = params_of("probe-motion", clips=16)
-    dataset = dataset_of(params, "straight", "train", CANVAS, tmp_path)
+    dataset = probe_dataset(params, "straight", "train", CANVAS, tmp_path)
     first = cached_store(dataset, "straight-train", tmp_path, workers=1)
     times = {path: path.stat().st_mtime_ns for path in first.path.rglob("*") if path.is_file()}
     again = cached_store(dataset, "straight-train", tmp_path, workers=1)
     assert again.path == first.path
     assert {path: path.stat().st_mtime_ns for path in first.path.rglob("*") if path.is_file()} == times
-    other = dataset_of(params.model_copy(update={"seed": 5}), "straight", "train", CANVAS, tmp_path)
+    other = probe_dataset(params.model_copy(update={"seed": 5}), "straight", "train", CANVAS, tmp_path)
     assert cached_store(other, "straight-train", tmp_path, workers=1).path != first.path
 
 
 def test_reversed_clips_run_backwards_and_the_others_do_not(tmp_path: Path) -> None:
     params = params_of("probe-motion", clips=16)
-    store = cached_store(dataset_of(params, "straight", "train", CANVAS, tmp_path), "x", tmp_path, workers=1)
+    store = cached_store(probe_dataset(params, "straight", "train", CANVAS, tmp_path), "x", tmp_path, workers=1)
     is_reversed = np.arange(16) % 2 == 0
     forward, mixed = StoreClips(store, "x"), StoreClips(store, "x", is_reversed)
     plain, turned = (np.concatenate(list(clips.batches(3, 5))) for clips in (forward, mixed))

@@ -1,4 +1,4 @@
-"""Whole probes of tiny networks: figures, files, baselines, and what is refused."""
+"""Whole probes of tiny networks: metrics, files, baselines, and what is refused."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from smile_synth.masking.grid import TokenGrid
 from smile_synth.model.student import StudentShape, build_student
 from smile_synth.probe.evaluation import ProbePlace, probe_features
 from smile_synth.probe.files import RIGHT_FILE, write_results
-from smile_synth.probe.results import ProbeResults
-from smile_synth.probe.student_probe import StudentProbe
-from smile_synth.probe.subject import (
-    Subject,
+from smile_synth.probe.probed_model import (
+    ProbedModel,
     extractors_of,
-    open_subject,
+    open_model,
     pretraining_assets,
     supervised_of,
     trained_extractor,
 )
+from smile_synth.probe.results import ProbeResults
+from smile_synth.probe.student_probe import StudentProbe
 from smile_synth.recipe.dataset import CanvasParams
 from smile_synth.recipe.probe import ProbeParams
 from smile_synth.recipe.recipe import load_recipe
@@ -60,12 +60,12 @@ def write_run(folder: Path, *, seed: int = 0, split: str = "pretrain") -> Path:
     return folder
 
 
-def probe(subject: Subject, tmp_path: Path, *overrides: str, recipe: str = "probe-motion") -> ProbeResults:
+def probe(probed: ProbedModel, tmp_path: Path, *overrides: str, recipe: str = "probe-motion") -> ProbeResults:
     params: ProbeParams = load_recipe(recipe, [*SMALL, *overrides]).section("probe")
-    place = ProbePlace(tmp_path / "features", tmp_path / "clips", tmp_path, subject.device, workers=1)
-    supervised = supervised_of(subject, params)
-    extractors = extractors_of(subject, params)
-    return probe_features(extractors, params, subject.canvas, place, checkpoint="a run", supervised=supervised)
+    place = ProbePlace(tmp_path / "features", tmp_path / "clips", tmp_path, probed.device, workers=1)
+    supervised = supervised_of(probed, params)
+    extractors = extractors_of(probed, params)
+    return probe_features(extractors, params, probed.canvas, place, checkpoint="a run", supervised=supervised)
 
 
 @pytest.fixture(scope="module")
@@ -74,12 +74,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def subject(run: Path) -> Subject:
-    return open_subject(run, torch.device("cpu"))
+def probed(run: Path) -> ProbedModel:
+    return open_model(run, torch.device("cpu"))
 
 
-def test_a_probe_of_a_run_leaves_a_table_figures_and_pictures(subject: Subject, tmp_path: Path) -> None:
-    results = probe(subject, tmp_path, "probe.classifiers=[linear, knn]")
+def test_a_probe_of_a_run_leaves_a_table_metrics_and_pictures(probed: ProbedModel, tmp_path: Path) -> None:
+    results = probe(probed, tmp_path, "probe.classifiers=[linear, knn]")
     files = write_results(results, tmp_path / "out")
     assert [file.name for file in files] == [
         "table.txt",
@@ -92,8 +92,8 @@ def test_a_probe_of_a_run_leaves_a_table_figures_and_pictures(subject: Subject, 
     for text in ("trained student", "same network untrained", "raw frame differences", "efficientnet", "chance"):
         assert text in table
     assert "(4 classes; 128 training and 64 test clips)" in table
-    figures = json.loads(files[1].read_text())
-    direction, outline = figures["questions"]
+    written = json.loads(files[1].read_text())
+    direction, outline = written["questions"]
     assert len(direction["classes"]) == 8
     assert (outline["num_train"], outline["num_test"]) == (128, 64)
     for reading in outline["readings"]:
@@ -109,24 +109,24 @@ def test_a_probe_of_a_run_leaves_a_table_figures_and_pictures(subject: Subject, 
             assert is_right.mean() == pytest.approx(reading["accuracy"]["value"])
 
 
-def test_the_same_probe_again_gives_the_same_figures_from_kept_features(subject: Subject, tmp_path: Path) -> None:
+def test_the_same_probe_again_gives_the_same_metrics_from_kept_features(probed: ProbedModel, tmp_path: Path) -> None:
     overrides = "probe.baselines=[untrained, differences]"
-    first, again = (probe(subject, tmp_path, overrides).to_json() for _ in range(2))
+    first, again = (probe(probed, tmp_path, overrides).to_json() for _ in range(2))
     assert first | {"seconds": 0} == again | {"seconds": 0}
-    fresh = probe(subject, tmp_path / "elsewhere", overrides).to_json()
+    fresh = probe(probed, tmp_path / "elsewhere", overrides).to_json()
     assert fresh["questions"] == first["questions"]
 
 
-def test_other_weights_in_the_same_folder_are_not_mistaken(subject: Subject, tmp_path: Path) -> None:
+def test_other_weights_in_the_same_folder_are_not_mistaken(probed: ProbedModel, tmp_path: Path) -> None:
     overrides = "probe.baselines=[]"
-    probe(subject, tmp_path, overrides)
-    other = open_subject(write_run(tmp_path / "other", seed=1), torch.device("cpu"))
+    probe(probed, tmp_path, overrides)
+    other = open_model(write_run(tmp_path / "other", seed=1), torch.device("cpu"))
     mixed = probe(other, tmp_path, overrides).to_json()
     assert mixed["questions"] == probe(other, tmp_path / "alone", overrides).to_json()["questions"]
 
 
-def test_the_full_recipe_asks_seven_questions_three_ways(subject: Subject, tmp_path: Path) -> None:
-    results = probe(subject, tmp_path, "probe.attentive.epochs=1", "probe.baselines=[differences]", recipe="probe-full")
+def test_the_full_recipe_asks_seven_questions_three_ways(probed: ProbedModel, tmp_path: Path) -> None:
+    results = probe(probed, tmp_path, "probe.attentive.epochs=1", "probe.baselines=[differences]", recipe="probe-full")
     assert [question.name for question in results.questions] == [
         "direction", "speed", "rotation", "size-change", "path", "order", "object-class",
     ]  # fmt: skip
@@ -136,12 +136,12 @@ def test_the_full_recipe_asks_seven_questions_three_ways(subject: Subject, tmp_p
             ("trained", "linear"), ("trained", "knn"), ("trained", "attentive"),
             ("differences", "linear"), ("differences", "knn"),
         }  # fmt: skip
-    assert set(results.figures()) >= {"order/attentive", "speed/knn"}
+    assert set(results.metrics()) >= {"order/attentive", "speed/knn"}
 
 
-def test_frame_differences_tell_acceleration_from_its_reverse(subject: Subject, tmp_path: Path) -> None:
+def test_frame_differences_tell_acceleration_from_its_reverse(probed: ProbedModel, tmp_path: Path) -> None:
     results = probe(
-        subject,
+        probed,
         tmp_path,
         "probe.baselines=[differences]",
         f"probe.sources={{a: {{params: {{num_objects: [1, 1], {MOTION}}}}}}}",
@@ -150,9 +150,9 @@ def test_frame_differences_tell_acceleration_from_its_reverse(subject: Subject, 
     assert results.questions[0].reading("differences", "linear").score.accuracy.value > 0.8
 
 
-def test_the_same_network_trained_on_the_answers_has_a_reading_of_its_own(subject: Subject, tmp_path: Path) -> None:
+def test_the_same_network_trained_on_the_answers_has_a_reading_of_its_own(probed: ProbedModel, tmp_path: Path) -> None:
     overrides = ("probe.baselines=[supervised]", "probe.supervised.epochs=1")
-    results = probe(subject, tmp_path, *overrides)
+    results = probe(probed, tmp_path, *overrides)
     for question in results.questions:
         assert {(r.features, r.classifier) for r in question.readings} == {
             ("trained", "linear"), ("supervised", "end-to-end"),
@@ -161,17 +161,17 @@ def test_the_same_network_trained_on_the_answers_has_a_reading_of_its_own(subjec
     assert "same network trained on the answers" in results.table()
 
 
-def test_blocks_are_read_beside_the_last_and_one_that_is_not_there_is_refused(subject: Subject, tmp_path: Path) -> None:
-    results = probe(subject, tmp_path, "probe.baselines=[]", "probe.blocks=[1]")
+def test_blocks_are_read_beside_the_last_and_a_missing_one_is_refused(probed: ProbedModel, tmp_path: Path) -> None:
+    results = probe(probed, tmp_path, "probe.baselines=[]", "probe.blocks=[1]")
     assert [r.features for r in results.questions[0].readings] == ["trained", "block-1"]
     frames = np.random.default_rng(0).integers(0, 256, (2, 4, 32, 32, 3), np.uint8)
-    last, block = (extractor(frames).tokens_BND for extractor in extractors_of(subject, params_of("probe.blocks=[1]")))
+    last, block = (extractor(frames).tokens_BND for extractor in extractors_of(probed, params_of("probe.blocks=[1]")))
     assert last is not None
     assert block is not None
     # The student has one block: only the norm stands between the two.
-    torch.testing.assert_close(subject.encoder.encoder.norm(block), last)
+    torch.testing.assert_close(probed.encoder.encoder.norm(block), last)
     with pytest.raises(ModelError, match="blocks 1 to 1, got 2"):
-        extractors_of(subject, params_of("probe.blocks=[2]"))
+        extractors_of(probed, params_of("probe.blocks=[2]"))
 
 
 def params_of(*overrides: str) -> ProbeParams:
@@ -181,13 +181,13 @@ def params_of(*overrides: str) -> ProbeParams:
 
 def test_images_seen_in_pretraining_are_reported(tmp_path: Path, run: Path) -> None:
     for split, shared in (("pretrain", False), ("all", True)):
-        subject = open_subject(write_run(tmp_path / split, split=split), torch.device("cpu"))
-        known, note = pretraining_assets(subject, [])
+        probed = open_model(write_run(tmp_path / split, split=split), torch.device("cpu"))
+        known, note = pretraining_assets(probed, [])
         params: ProbeParams = load_recipe("probe-motion", [*SMALL, "probe.baselines=[]"]).section("probe")
         place = ProbePlace(
-            tmp_path / "f", tmp_path / "clips", tmp_path, subject.device, workers=1, pretraining_assets=known
+            tmp_path / "f", tmp_path / "clips", tmp_path, probed.device, workers=1, pretraining_assets=known
         )
-        results = probe_features(extractors_of(subject, params), params, subject.canvas, place, checkpoint="x")
+        results = probe_features(extractors_of(probed, params), params, probed.canvas, place, checkpoint="x")
         assert note == ""
         assert any("were seen in pretraining" in text for text in results.notes) == shared
 
@@ -198,8 +198,8 @@ def test_weights_in_training_are_probed_without_baselines_and_leave_only_clips(t
     cpu = torch.device("cpu")
     prober = StudentProbe(params, shape, clips=tmp_path / "clips", recipe_folder=tmp_path, device=cpu)
     first, again = (prober.ask(weights, "step 10") for _ in range(2))
-    assert set(first.figures()) == {"direction/linear", "outline/linear"}
-    assert again.figures() == first.figures()
+    assert set(first.metrics()) == {"direction/linear", "outline/linear"}
+    assert again.metrics() == first.metrics()
     assert [path.name for path in tmp_path.iterdir()] == ["clips"]
 
 
@@ -210,13 +210,13 @@ def test_a_student_in_training_is_probed_at_its_own_size(tmp_path: Path) -> None
         StudentProbe(params, shape, clips=tmp_path, recipe_folder=tmp_path, device=torch.device("cpu"))
 
 
-def test_videos_of_two_classes_are_told_apart(subject: Subject, tmp_path: Path) -> None:
+def test_videos_of_two_classes_are_told_apart(probed: ProbedModel, tmp_path: Path) -> None:
     for part, count in (("train", 10), ("test", 4)):
         for number in range(count):
             brightening(tmp_path / "videos" / part / "long" / f"{number}.mp4", num_frames=24 - number % 3)
             brightening(tmp_path / "videos" / part / "short" / f"{number}.mp4", num_frames=3 + number % 3)
     results = probe(
-        subject,
+        probed,
         tmp_path,
         "probe.questions.0.videos.train=videos/train",
         "probe.questions.0.videos.test=videos/test",
@@ -238,38 +238,38 @@ def test_videos_of_two_classes_are_told_apart(subject: Subject, tmp_path: Path) 
     ],
 )
 def test_questions_that_do_not_fit_are_refused(
-    subject: Subject, tmp_path: Path, overrides: list[str], message: str
+    probed: ProbedModel, tmp_path: Path, overrides: list[str], message: str
 ) -> None:
     with pytest.raises(ProbeError, match=message):
-        probe(subject, tmp_path, "probe.baselines=[]", *overrides)
+        probe(probed, tmp_path, "probe.baselines=[]", *overrides)
 
 
 def test_a_run_without_a_checkpoint_and_a_missing_path_are_refused(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     (run / "checkpoints" / "latest.pt").unlink()
     with pytest.raises(ProbeError, match=r"run .*run has no checkpoint yet .*latest\.pt"):
-        open_subject(run, torch.device("cpu"))
+        open_model(run, torch.device("cpu"))
     with pytest.raises(ProbeError, match="there is nothing at"):
-        open_subject(tmp_path / "nowhere", torch.device("cpu"))
+        open_model(tmp_path / "nowhere", torch.device("cpu"))
 
 
 @pytest.mark.parametrize("form", ["videomae", "huggingface", "safetensors"])
 def test_exports_are_probed_like_the_run_and_leave_results_beside_them(run: Path, tmp_path: Path, form: Any) -> None:
     path = tmp_path / {"videomae": "a.pth", "huggingface": "folder", "safetensors": "a.safetensors"}[form]
     export(read_student(run), path, form)
-    subjects = [open_subject(place, torch.device("cpu"), canvas=CANVAS, heads=2) for place in (run, path)]
+    models = [open_model(place, torch.device("cpu"), canvas=CANVAS, heads=2) for place in (run, path)]
     frames = np.random.default_rng(0).integers(0, 256, (2, 4, 32, 32, 3), np.uint8)
-    pooled = [trained_extractor(s.encoder, s.device)(frames).pooled_BD for s in subjects]
+    pooled = [trained_extractor(s.encoder, s.device)(frames).pooled_BD for s in models]
     torch.testing.assert_close(*pooled, atol=1e-5, rtol=1e-4)
-    assert (subjects[0].out, subjects[1].out) == (run / "probe", tmp_path / f"{path.name}-probe")
-    assert "is not known here" in pretraining_assets(subjects[1], [])[1]
+    assert (models[0].out, models[1].out) == (run / "probe", tmp_path / f"{path.name}-probe")
+    assert "is not known here" in pretraining_assets(models[1], [])[1]
 
 
 def test_clips_of_another_size_make_another_grid(run: Path) -> None:
     params = load_recipe("probe-motion", ["probe.canvas={height: 48, width: 64, frames: 8}"]).section("probe")
-    subject = open_subject(run, torch.device("cpu"), canvas=params.canvas)
-    assert subject.canvas == params.canvas
-    assert isinstance(subject.encoder, FrozenEncoder)
+    probed = open_model(run, torch.device("cpu"), canvas=params.canvas)
+    assert probed.canvas == params.canvas
+    assert isinstance(probed.encoder, FrozenEncoder)
 
 
 @pytest.mark.slow

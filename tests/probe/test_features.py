@@ -16,7 +16,7 @@ from smile_synth.errors import ProbeError
 from smile_synth.masking.grid import TokenGrid
 from smile_synth.model.student import Encoder, StudentShape
 from smile_synth.probe.extractors import DifferenceExtractor, NetworkExtractor, weights_digest
-from smile_synth.probe.features import Features, compute_features
+from smile_synth.probe.features import ClipFeatures, compute_features
 from smile_synth.recipe.student import Transformer
 
 
@@ -51,12 +51,12 @@ class Counting:
     def __init__(self, name: str = "counting", fails_after: int = 99) -> None:
         self.name, self.digest, self.seen, self.fails_after = name, f"of {name}", 0, fails_after
 
-    def __call__(self, frames_BTHWC: npt.NDArray[np.uint8]) -> Features:
+    def __call__(self, frames_BTHWC: npt.NDArray[np.uint8]) -> ClipFeatures:
         if self.seen + len(frames_BTHWC) > self.fails_after:
             raise KeyboardInterrupt
         self.seen += len(frames_BTHWC)
         numbers = torch.from_numpy(np.array(frames_BTHWC[:, 0, 0, 0, :1], np.float32))
-        return Features(numbers, numbers[:, None].repeat(1, 5, 2))
+        return ClipFeatures(numbers, numbers[:, None].repeat(1, 5, 2))
 
 
 def compute(extractors: list[Counting], folder: Path, *, digest: str = "a", tokens: bool = False) -> None:

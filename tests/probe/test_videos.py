@@ -11,7 +11,7 @@ from tiny_videos import brightening
 
 from smile_synth.errors import ProbeError, VideoError
 from smile_synth.media.videos import Spacing, read_views
-from smile_synth.probe.features import Features, compute_features
+from smile_synth.probe.features import ClipFeatures, compute_features
 from smile_synth.probe.videos import VideoClips, list_videos, video_question
 from smile_synth.recipe.dataset import CanvasParams
 from smile_synth.recipe.probe import QuestionParams, VideosParams
@@ -106,8 +106,8 @@ class Mean:
     name = title = digest = "mean"
     has_tokens = False
 
-    def __call__(self, frames_BTHWC: np.ndarray) -> Features:
-        return Features(torch.from_numpy(frames_BTHWC.mean((1, 2, 3), dtype=np.float32)), None)
+    def __call__(self, frames_BTHWC: np.ndarray) -> ClipFeatures:
+        return ClipFeatures(torch.from_numpy(frames_BTHWC.mean((1, 2, 3), dtype=np.float32)), None)
 
 
 def test_an_unreadable_first_video_is_what_the_error_is_about(tmp_path: Path) -> None:

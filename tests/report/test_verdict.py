@@ -8,7 +8,7 @@ import pytest
 from report_samples import tiny_report, tiny_store
 
 from smile_synth.errors import ReportError
-from smile_synth.report.measure.content import Count, Counts, Features, Masks, Training
+from smile_synth.report.measure.content import Count, Counts, Masks, ReportedFeatures, Training
 from smile_synth.report.measure.verdict import CHECKS, check_codes, failed_codes, judge
 
 
@@ -69,7 +69,7 @@ def with_training(report, *, epochs=1.0, hidden=0.9, wrong=0):
 
 
 def with_features(report, *, tokens, clips):
-    features = Features(
+    features = ReportedFeatures(
         model="a model",
         frames=100,
         width=4,

@@ -90,7 +90,7 @@ class Curve(Part):
     y: list[float] = Field(description="one value for each x")
 
 
-class Finding(Part):
+class ReportWarning(Part):
     """A warning of the verdict."""
 
     code: str = Field(description="name of the warning, as --fail-on takes it")
@@ -119,7 +119,7 @@ class Overview(Part):
     recipe: dict[str, Any] = Field(description="the whole resolved recipe")
 
 
-class Motion(Part):
+class ObjectMotion(Part):
     """How objects move, and where."""
 
     quantities: list[Quantity] = Field(description="distributions")
@@ -144,7 +144,7 @@ class Appearance(Part):
     compared_clips: int = Field(description="clips compared for near-duplicates")
 
 
-class Features(Part):
+class ReportedFeatures(Part):
     """What a frozen image model sees in the frames."""
 
     model: str = Field(description="the feature model that every figure here depends on")
@@ -245,15 +245,15 @@ class Report(Part):
     schema_version: Literal[1] = Field(1, description="version of this layout")
     smile_synth_version: str = Field(description="what made the report")
     overview: Overview
-    verdict: list[Finding] = Field(description="warnings, the gravest first; empty when nothing was found")
+    verdict: list[ReportWarning] = Field(description="warnings, the gravest first; empty when nothing was found")
     contact_sheet: list[int] = Field(description="clips shown on the contact sheet")
     animated: list[int] = Field(description="clips shown moving")
     extremes: list[Extreme]
-    motion: Motion
+    motion: ObjectMotion
     labels: list[Counts] = Field(description="class labels")
     label_quantities: list[Quantity] = Field(description="number labels")
     appearance: Appearance
-    features: Features | None = Field(description="null where no feature model was asked for")
+    features: ReportedFeatures | None = Field(description="null where no feature model was asked for")
     training: Training | None = Field(description="null where no recipe says how to train on the dataset")
     assets: list[AssetKind]
     natural: Natural | None = Field(description="null without --natural")

@@ -13,7 +13,7 @@ from smile_synth.errors import ReportError
 from smile_synth.masking.grid import TokenGrid
 from smile_synth.params import first_problem
 from smile_synth.recipe.pretrain import TeacherParams
-from smile_synth.report.measure.content import Features
+from smile_synth.report.measure.content import ReportedFeatures
 from smile_synth.report.measure.values import QuantitySpec, Values
 from smile_synth.teachers.teacher import Teacher, build_teacher
 
@@ -203,14 +203,14 @@ class FeatureSummary:
         self.moments.add(tokens_BND.mean(1))
         self._spread.add(tokens_BND.var(1).mean(1))
 
-    def summary(self, natural: Moments | None) -> Features:
+    def summary(self, natural: Moments | None) -> ReportedFeatures:
         """Return what was gathered.
 
         Args:
             natural: moments of natural frames in the same features, to measure the distance to.
         """
         spread = self._spread.summary()
-        return Features(
+        return ReportedFeatures(
             model=self.model.name,
             frames=self.moments.count,
             width=len(self.moments.mean),

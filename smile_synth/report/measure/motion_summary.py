@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from smile_synth.report.measure.content import Motion
+from smile_synth.report.measure.content import ObjectMotion
 from smile_synth.report.measure.layout_statistics import (
     GRID_SIDE,
     LAYOUT_SPECS,
@@ -64,9 +64,9 @@ class MotionSummary:
         self._visible += int(tracks.is_visible_BKT.sum())
         self._whole += int(tracks.is_whole_BKT.sum())
 
-    def summary(self) -> Motion:
+    def summary(self) -> ObjectMotion:
         """Return what was gathered."""
-        return Motion(
+        return ObjectMotion(
             quantities=[values.summary() for values in self._values.values()],
             direction=direction_counts(self._rose, self._without_direction),
             rose=rose_curve(self._rose),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from smile_synth.errors import ReportError, nearest
 from smile_synth.report.measure.asset_summary import UNKNOWN
-from smile_synth.report.measure.content import Counts, Finding, Report, quantities
+from smile_synth.report.measure.content import Counts, Report, ReportWarning, quantities
 
 ANY = "any"
 
@@ -31,7 +31,7 @@ class Check:
     about: str
 
 
-def judge(report: Report) -> list[Finding]:
+def judge(report: Report) -> list[ReportWarning]:
     """Return the warnings that a report gives cause for, in the order of ``CHECKS``.
 
     Args:
@@ -61,12 +61,12 @@ def failed_codes(report: Report, codes: Sequence[str]) -> list[str]:
     return [finding.code for finding in report.verdict if finding.code in codes or ANY in codes]
 
 
-def _findings(report: Report) -> Iterator[Finding]:
+def _findings(report: Report) -> Iterator[ReportWarning]:
     for check in CHECKS:
         found = check.find(report, check.limit)
         if found is not None:
             text, figure = found
-            yield Finding(code=check.code, text=text, figure=figure, limit=check.limit, advice=check.advice)
+            yield ReportWarning(code=check.code, text=text, figure=figure, limit=check.limit, advice=check.advice)
 
 
 def _percent(share: float) -> str:

@@ -13,7 +13,7 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from smile_synth.report.measure.appearance_statistics import COLOUR_LIMIT
-from smile_synth.report.measure.content import Extreme, Features, Natural, Quantity, Report, Training
+from smile_synth.report.measure.content import Extreme, Natural, Quantity, Report, ReportedFeatures, Training
 from smile_synth.report.page import plots
 from smile_synth.report.page.pictures import Film
 from smile_synth.report.page.sentences import counts_sentence, number, quantity_sentence
@@ -235,7 +235,7 @@ def _spectrum_sentence(report: Report) -> str:
     return text
 
 
-def _features(features: Features, natural: Natural | None) -> Section:
+def _features(features: ReportedFeatures, natural: Natural | None) -> Section:
     few = f"too few frames for {features.width} channels; give larger --clips and --feature-clips"
     rows = [
         ["frames", str(features.frames), "the middle ones of as many clips; a vector is the mean over a frame"],

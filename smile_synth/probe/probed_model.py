@@ -28,7 +28,7 @@ OFFLINE_TEACHER = TeacherParams(library="efficientnet_lite0")
 
 
 @dataclass(frozen=True, eq=False)
-class Subject:
+class ProbedModel:
     """A frozen encoder and where it comes from.
 
     Args:
@@ -70,9 +70,9 @@ class Subject:
         return (pretrain.teacher_or_default if pretrain is not None else None) or OFFLINE_TEACHER
 
 
-def open_subject(
+def open_model(
     path: Path, device: torch.device, *, canvas: CanvasParams | None = None, heads: int | None = None
-) -> Subject:
+) -> ProbedModel:
     """Load what is to be probed.
 
     Args:
@@ -104,7 +104,7 @@ def open_subject(
     )
     folder = run_of(path)
     recipe = load_recipe(RunFolder(folder).recipe) if folder is not None else None
-    return Subject(path, encoder, folder, recipe, device)
+    return ProbedModel(path, encoder, folder, recipe, device)
 
 
 def run_of(path: Path) -> Path | None:
@@ -113,27 +113,27 @@ def run_of(path: Path) -> Path | None:
     return next((folder for folder in folders if RunFolder(folder).recipe.is_file()), None)
 
 
-def extractors_of(subject: Subject, params: ProbeParams) -> list[Extractor]:
+def extractors_of(probed: ProbedModel, params: ProbeParams) -> list[Extractor]:
     """Return the trained encoder, the blocks of it and the baselines that the parameters ask for.
 
     Raises:
         WeightsError: the teacher's weights are absent.
         ModelError: the encoder has no such block.
     """
-    blocks = [_block_extractor(subject, number) for number in params.blocks]
-    return [trained_extractor(subject.encoder, subject.device), *blocks, *_baselines(subject, params)]
+    blocks = [_block_extractor(probed, number) for number in params.blocks]
+    return [trained_extractor(probed.encoder, probed.device), *blocks, *_baselines(probed, params)]
 
 
-def supervised_of(subject: Subject, params: ProbeParams) -> SupervisedNetwork | None:
+def supervised_of(probed: ProbedModel, params: ProbeParams) -> SupervisedNetwork | None:
     """Return what trains the same network on the answers; None where the parameters do not ask for it."""
     if "supervised" not in params.baselines:
         return None
-    return SupervisedNetwork(subject.encoder.shape, params.supervised, subject.device)
+    return SupervisedNetwork(probed.encoder.shape, params.supervised, probed.device)
 
 
-def _block_extractor(subject: Subject, number: int) -> NetworkExtractor:
-    title = f"trained student, block {number} of {subject.encoder.shape.encoder.depth}"
-    return NetworkExtractor(f"block-{number}", title, subject.encoder.up_to(number), subject.device)
+def _block_extractor(probed: ProbedModel, number: int) -> NetworkExtractor:
+    title = f"trained student, block {number} of {probed.encoder.shape.encoder.depth}"
+    return NetworkExtractor(f"block-{number}", title, probed.encoder.up_to(number), probed.device)
 
 
 def trained_extractor(encoder: FrozenEncoder, device: torch.device) -> NetworkExtractor:
@@ -141,40 +141,40 @@ def trained_extractor(encoder: FrozenEncoder, device: torch.device) -> NetworkEx
     return NetworkExtractor(TRAINED, "trained student", encoder, device)
 
 
-def _baselines(subject: Subject, params: ProbeParams) -> Sequence[Extractor]:
+def _baselines(probed: ProbedModel, params: ProbeParams) -> Sequence[Extractor]:
     made: list[Extractor] = []
     if "untrained" in params.baselines:
-        twin = random_like(subject.encoder, seed=params.seed)
-        made.append(NetworkExtractor(UNTRAINED, "same network untrained", twin, subject.device))
+        twin = random_like(probed.encoder, seed=params.seed)
+        made.append(NetworkExtractor(UNTRAINED, "same network untrained", twin, probed.device))
     if "differences" in params.baselines:
         made.append(DifferenceExtractor())
     if "teacher" in params.baselines:
-        made.append(_teacher(subject))
+        made.append(_teacher(probed))
     return made
 
 
-def _teacher(subject: Subject) -> NetworkExtractor:
-    params = subject.teacher
-    folder = subject.recipe.folder if subject.recipe is not None else None
-    teacher = build_teacher(params, subject.grid, folder=folder, device=subject.device)
-    return NetworkExtractor("teacher", f"mean of {params.model_name}", teacher, subject.device)
+def _teacher(probed: ProbedModel) -> NetworkExtractor:
+    params = probed.teacher
+    folder = probed.recipe.folder if probed.recipe is not None else None
+    teacher = build_teacher(params, probed.grid, folder=folder, device=probed.device)
+    return NetworkExtractor("teacher", f"mean of {params.model_name}", teacher, probed.device)
 
 
-def pretraining_assets(subject: Subject, stores: Sequence[Store]) -> tuple[dict[str, str], str]:
+def pretraining_assets(probed: ProbedModel, stores: Sequence[Store]) -> tuple[dict[str, str], str]:
     """Return the images that the model was pretrained on, digest -> name, and a note where they are not known.
 
     Args:
-        subject: its run's recipe says what was rendered.
+        probed: its run's recipe says what was rendered.
         stores: what it was pretrained on, where the user names it; these count instead of the recipe.
     """
     if stores:
         return {row.digest: row.name for store in stores for row in store.assets}, ""
-    dataset = subject.recipe.dataset if subject.recipe is not None else None
-    if subject.recipe is None or dataset is None:
+    dataset = probed.recipe.dataset if probed.recipe is not None else None
+    if probed.recipe is None or dataset is None:
         return {}, "note: what the model was pretrained on is not known here, so shared images cannot be excluded"
     try:
         # The images alone: the generator of a stranger's run is never imported for them.
-        assets = Assets.build(dataset.assets, folder=subject.recipe.folder)
+        assets = Assets.build(dataset.assets, folder=probed.recipe.folder)
         return {row.digest: row.name for row in assets.rows}, ""
     except AssetError:
         return {}, (
