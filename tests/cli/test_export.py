@@ -54,3 +54,9 @@ def test_what_lies_there_is_replaced_only_when_told(run_folder: Path) -> None:
     assert target.read_text() == "precious"
     assert CliRunner().invoke(app, ["export", "run", "--overwrite"]).exit_code == 0
     assert smile_synth.load_encoder(target).width == 192
+
+
+def test_sizes_of_exports_are_told_in_bytes(run_folder: Path) -> None:
+    done = CliRunner().invoke(app, ["export", "run"])
+    size = (run_folder.parent / "run.safetensors").stat().st_size
+    assert f"wrote {run_folder.parent / 'run.safetensors'} ({size:,} bytes)" in done.stdout

@@ -103,6 +103,9 @@ BAD = {
     "unused-assets": lambda report: with_assets(
         report, "object", available=100, used=40, draws=1000, expected_unused=0.1
     ),
+    "few-backgrounds": lambda report: with_assets(report, "background", available=8, used=8).model_copy(
+        update={"overview": report.overview.model_copy(update={"clips": 1536})}
+    ),
     "flat-backgrounds": lambda report: with_quantity(report, "background_contrast", 1.0),
     "flat-features": lambda report: with_features(report, tokens=1.0, clips=20.0),
     "mask-misses-motion": lambda report: with_training(report, hidden=0.4),
@@ -125,6 +128,11 @@ def test_warning_is_given_alone_with_its_figure_and_advice(good, code):
 
 def test_sound_training_and_features_are_not_warned_of(good):
     assert judge(with_features(with_training(good), tokens=38.0, clips=6.0)) == []
+
+
+def test_backgrounds_that_no_clip_shows_are_not_too_few(good):
+    many = good.model_copy(update={"overview": good.overview.model_copy(update={"clips": 1536})})
+    assert judge(with_assets(many, "background", available=8, used=0, draws=0, expected_unused=8)) == []
 
 
 def test_two_classes_in_equal_parts_are_balanced(good):

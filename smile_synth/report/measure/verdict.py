@@ -152,6 +152,18 @@ def _unused_assets(report: Report, limit: float) -> tuple[str, float] | None:
     return worst
 
 
+def _few_backgrounds(report: Report, limit: float) -> tuple[str, float] | None:
+    clips = report.overview.clips
+    for kind in report.assets:
+        # A generator that draws its backgrounds uses none of the table.
+        if kind.kind == "background" and kind.draws and clips / kind.available > limit:
+            text = (
+                f"{clips} clips share {kind.available} backgrounds: each is seen in about {clips / kind.available:.0f}."
+            )
+            return text, clips / kind.available
+    return None
+
+
 def _flat_backgrounds(report: Report, limit: float) -> tuple[str, float] | None:
     contrast = quantities(report)["background_contrast"]
     flat = sum(value < FLAT_CONTRAST for value in contrast.quantiles) / max(len(contrast.quantiles), 1)
@@ -270,6 +282,13 @@ CHECKS = (
         _unused_assets,
         "Render more clips, or check how the generator chooses its assets.",
         "many more assets are unused than even draws would leave out",
+    ),
+    Check(
+        "few-backgrounds",
+        100,
+        _few_backgrounds,
+        "Use more images as backgrounds (dataset.assets.backgrounds), or a generator that draws its own.",
+        "so many clips for each background that the student can learn the backgrounds by heart",
     ),
     Check(
         "flat-backgrounds",
