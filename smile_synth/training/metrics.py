@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from smile_synth.files import replace_file
+
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
-
-from smile_synth.files import replace_file
 
 Row = dict[str, Any]
 
