@@ -26,6 +26,7 @@ class TinyParams(StrictParams):
     fails_at: int = -1
     hangs_at: int = -1
     dies_at: int = -1
+    exhausts_at: int = -1
     seconds_a_clip: float = 0.0
 
 
@@ -115,6 +116,8 @@ class TinyDataset(Dataset):
     def sample(self, clip: int) -> Scene:
         if clip == self.tiny.fails_at:
             raise GeneratorError(f"generator 'tiny' failed in clip {clip} (seed {self.seed}): as it was told")
+        if clip == self.tiny.exhausts_at:
+            raise MemoryError("Unable to allocate 8 GiB")
         if clip == self.tiny.dies_at:
             import os
 

@@ -34,7 +34,7 @@ def build_shard(
 
     Raises:
         GeneratorError: a scene could not be made.
-        StoreError: the shard could not be written.
+        StoreError: the shard could not be written, or there is not enough memory for it.
     """
     try:
         with workspace.drafts(shard) as folder:
@@ -42,6 +42,8 @@ def build_shard(
             workspace.publish(shard, drafts, receipt)
     except OSError as error:
         raise StoreError(writing_failed(error, f"shard {shard} of {workspace.store}")) from error
+    except MemoryError as error:
+        raise StoreError(_out_of_memory(error, layout, f"shard {shard} of {workspace.store}")) from error
 
 
 def draft_shard(
@@ -94,6 +96,16 @@ def _write_clips(
 def _write_values(writer: ShardWriter, spec: ArraySpec, values: Values) -> None:
     for item in values[spec.name]:
         writer.append(np.ascontiguousarray(item, dtype=np.dtype(spec.dtype).newbyteorder("<")).tobytes())
+
+
+def _out_of_memory(error: MemoryError, layout: Layout, what: str) -> str:
+    clip_nbytes = sum(spec.item_nbytes for spec in layout.arrays)
+    reason = f" ({error})" if str(error) else ""
+    return (
+        f"not enough memory to render {what}{reason}; one clip takes {clip_nbytes / 1e6:.3g} MB before compression: "
+        f"free some memory, use fewer --workers, or make clips smaller; completed shards are safe: run the same "
+        f"command again to resume"
+    )
 
 
 def writing_failed(error: OSError, what: str) -> str:

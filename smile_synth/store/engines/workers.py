@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import pickle
 import signal
+import sys
 import threading
 import time
 from collections import deque
@@ -13,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnContext
 from multiprocessing.process import BaseProcess
 from typing import Any
 
@@ -24,6 +27,8 @@ from smile_synth.store.workspace import Workspace
 
 SECONDS_BETWEEN_LOOKS = 0.2
 NO_CLIP = -1
+# Of prctl(2): which signal the kernel sends a process when its parent ends.
+PR_SET_PDEATHSIG = 1
 # The dataset itself ends a clip that hangs in Python; what hangs in compiled code is left this much longer.
 GRACE_S = 30.0
 # One shard a process is the parallelism; threads inside would only fight over the same cores.
@@ -38,7 +43,7 @@ class Worker:
 
     Args:
         process: the process.
-        connection: shards go in, results come out.
+        connection: the dataset and shards go in, results come out.
         state: shared with the process: the clip at hand, and how many clips it has begun.
     """
 
@@ -55,9 +60,25 @@ class Worker:
         return int(self.state[0])
 
     def give(self, shard: int | None) -> None:
-        """Hand over the next shard, or None: there is no more."""
+        """Hand over the next shard, or None: there is no more.
+
+        Raises:
+            StoreError: the process has died.
+        """
         self.shard, self.last_change_s = shard, time.monotonic()
-        self.connection.send(shard)
+        self.state[0] = NO_CLIP
+        try:
+            self.connection.send(shard)
+        except ConnectionError as error:
+            if shard is not None:
+                raise _death(self) from error
+
+    @property
+    def place(self) -> str:
+        """Where it is, for a message."""
+        if self.clip != NO_CLIP:
+            return f"in clip {self.clip} of shard {self.shard}"
+        return f"in shard {self.shard}" if self.state[1] else "while it started"
 
     def look(self) -> int:
         """Return how many more clips were begun since the last look."""
@@ -92,7 +113,9 @@ def build_with_processes(
         StoreError: a shard could not be written, or a process died.
     """
     waiting = deque(shards)
-    with _running(dataset, layout, workspace, min(num_workers, len(shards))) as workers:
+    # Packed by hand, so that a dataset that cannot be rebuilt is an error we send back, not a dead process.
+    packed = pickle.dumps((dataset, layout, workspace))
+    with _running(packed, min(num_workers, len(shards))) as workers:
         for worker in workers:
             worker.give(waiting.popleft())
         while any(worker.shard is not None for worker in workers):
@@ -107,21 +130,16 @@ def build_with_processes(
 
 
 @contextmanager
-def _running(dataset: Dataset, layout: Layout, workspace: Workspace, num_workers: int) -> Iterator[list[Worker]]:
+def _running(packed: bytes, num_workers: int) -> Iterator[list[Worker]]:
     # Spawned, never forked: threads of TensorStore, numba and torch do not survive a fork.
     context = multiprocessing.get_context("spawn")
     workers: list[Worker] = []
-    # Packed by hand, so that a dataset that cannot be rebuilt is an error we send back, not a dead process.
-    packed = pickle.dumps(dataset)
     try:
         with _environment(SINGLE_THREADED):
             for _ in range(num_workers):
-                here, there = context.Pipe()
-                state = context.RawArray("q", [NO_CLIP, 0])
-                process = context.Process(target=_work, args=(there, state, packed, layout, workspace), daemon=True)
-                process.start()
-                there.close()
-                workers.append(Worker(process, here, state))
+                workers.append(_started(context))
+        for worker in workers:
+            _send_job(worker, packed)
         yield workers
         for worker in workers:
             worker.process.join()
@@ -130,6 +148,30 @@ def _running(dataset: Dataset, layout: Layout, workspace: Workspace, num_workers
             worker.process.kill()
             worker.process.join()
             worker.connection.close()
+
+
+def _started(context: SpawnContext) -> Worker:
+    here, there = context.Pipe()
+    state = context.RawArray("q", [NO_CLIP, 0])
+    # Nothing large goes in here: starting a process that dies before it has read its arguments would hang.
+    process = context.Process(target=_work, args=(there, state), daemon=True)
+    try:
+        process.start()
+    except (OSError, MemoryError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "not enough memory"
+        raise StoreError(
+            f"a worker process could not be started ({reason}); use fewer --workers, or free some memory, and run "
+            f"the same command again to resume"
+        ) from error
+    there.close()
+    return Worker(process, here, state)
+
+
+def _send_job(worker: Worker, packed: bytes) -> None:
+    try:
+        worker.connection.send_bytes(packed)
+    except ConnectionError as error:
+        raise _death(worker) from error
 
 
 @contextmanager
@@ -160,10 +202,10 @@ def _death(worker: Worker) -> StoreError:
     worker.process.join()
     code = worker.process.exitcode or 0
     reason = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-    hint = "; was there enough memory?" if code == -signal.SIGKILL else ""
+    hint = "; if memory ran out, use fewer --workers" if code == -signal.SIGKILL else ""
     return StoreError(
-        f"a worker process {reason} in clip {worker.clip} of shard {worker.shard}{hint}; "
-        f"completed shards are safe: run the same command again to go on"
+        f"a worker process {reason} {worker.place}{hint}; "
+        f"completed shards are safe: run the same command again to resume"
     )
 
 
@@ -182,34 +224,43 @@ def _check_time(worker: Worker, dataset: Dataset) -> None:
 def _take_result(worker: Worker) -> None:
     try:
         failure = worker.connection.recv()
-    except EOFError:
+    except (EOFError, OSError):
         raise _death(worker) from None
     if failure is not None:
         raise failure
 
 
-def _work(connection: Connection, state: Any, packed: bytes, layout: Layout, workspace: Workspace) -> None:
+def _work(connection: Connection, state: Any) -> None:
     # A terminal sends Ctrl-C to all processes; the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _end_with_parent()
 
     def on_clip(clip: int) -> None:
         state[0] = clip
         state[1] += 1
 
     try:
-        dataset: Dataset = pickle.loads(packed)
+        dataset, layout, workspace = pickle.loads(connection.recv_bytes())
         while (shard := connection.recv()) is not None:
             build_shard(dataset, layout, workspace, shard, on_clip)
             connection.send(None)
-    except SmileSynthError as error:
-        connection.send(error)
-    except EOFError:
+    except (EOFError, ConnectionError):
         # The parent is gone; so are we.
         return
+    except (SmileSynthError, OSError, MemoryError) as error:
+        connection.send(error)
 
 
 def _end_with_parent() -> None:
+    """Have this process end as soon as its parent has, however that ends."""
+    if sys.platform == "linux":
+        # The kernel ends even a process that is stopped, or holds the interpreter in compiled code.
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    # Where there is no such call, and for a parent that was gone before it was made.
+    threading.Thread(target=_wait_for_parent, daemon=True).start()
+
+
+def _wait_for_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
