@@ -1,6 +1,6 @@
-"""Random single clips from a store into batches: our loader against the ways one would write first.
+"""Random single clips from a store into batches: our loader against those one would write first.
 
-All ways read the same clips of 16x224x224 in the same random order, from files in the page cache:
+All read the same clips of 16x224x224 in the same random order, from files in the page cache:
 
 - decoding alone: zstd of chunks that are in memory already, on as many threads: the most that a loader can reach
 - ours, and TensorStore with 32 reads in flight, straight into the batch
@@ -47,7 +47,7 @@ def clips_per_second(run: Callable[[], int], seconds: float) -> float:
 
 
 def decoding_alone(store: Store, threads: int) -> Callable[[], int]:
-    """Decode chunks that lie in memory, all of the store's in random order, as the other ways read them."""
+    """Decode chunks that lie in memory, all of the store's in random order, as the others read them."""
     reader, spec = store.reader("frames"), store.layout.array("frames")
     buffer = np.empty(2 * spec.item_nbytes, np.uint8)
     payloads = []
@@ -183,17 +183,17 @@ def pyav_reads(path: Path) -> Callable[[], int]:
     return run
 
 
-def measure(ways: Sequence[tuple[str, Callable[[], int]]], seconds: float, rounds: int) -> dict[str, float]:
-    """Return the best rate of each way; rounds go through all ways in turn, so that noise hits them alike."""
+def measure(readers: Sequence[tuple[str, Callable[[], int]]], seconds: float, rounds: int) -> dict[str, float]:
+    """Return the best rate of each reader; rounds go through all in turn, so that noise hits them alike."""
     best: dict[str, float] = {}
     for _ in range(rounds):
-        for name, run in ways:
+        for name, run in readers:
             best[name] = max(best.get(name, 0.0), clips_per_second(run, seconds))
     return best
 
 
 def main() -> None:
-    """Measure every way, and print rates and ratios."""
+    """Measure every reader, and print rates and ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, default=512)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
@@ -203,7 +203,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         store = published_store(options.store or Path(folder) / "clips", options.clips, workers=options.threads)
-        ways = [
+        readers = [
             ("decoding alone", decoding_alone(store, options.threads)),
             ("our loader", our_loader(store, options.threads)),
             ("TensorStore", tensorstore_reads(store, options.threads)),
@@ -211,7 +211,7 @@ def main() -> None:
             ("DataLoader, 2 processes", data_loader_reads(store)),
             ("PyAV, H.264, one core", pyav_reads(natural_file(store, Path(folder)))),
         ]
-        rates = measure(ways, options.seconds, options.rounds)
+        rates = measure(readers, options.seconds, options.rounds)
     print(
         f"{options.clips} clips of 16x224x224, batches of {BATCH}, {options.threads} threads; best of {options.rounds}"
     )

@@ -1,4 +1,4 @@
-"""Kills renderings, goes on with them, and compares the bytes: a program of its own, because it forks."""
+"""Kills renderings, resumes them, and compares the bytes: a program of its own, because it forks."""
 
 from __future__ import annotations
 

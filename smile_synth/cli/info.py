@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from smile_synth.errors import printable
+
 if TYPE_CHECKING:
     from smile_synth.store import Store
 
@@ -33,15 +35,16 @@ def info(
 
     facts = facts_of(Store.open(store))
     if as_json:
-        typer.echo(json.dumps(facts, indent=2))
+        # JSON escapes all control characters but this one.
+        typer.echo(json.dumps(facts, indent=2).replace("\x7f", "\\u007f"))
         return
     width = max(map(len, facts))
     for name, value in facts.items():
-        typer.echo(f"{name:<{width}}  {_line(value)}")
+        typer.echo(f"{name:<{width}}  {printable(_line(value))}")
 
 
 def facts_of(store: Store) -> dict[str, Any]:
-    """Return what there is to say of a store, as plain values."""
+    """Return what ``info`` shows of a store, as plain values."""
     from smile_synth.recipe.recipe import recipe_digest
     from smile_synth.store.summary import format_size, store_sizes
 

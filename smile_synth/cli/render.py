@@ -1,4 +1,4 @@
-"""``smile-synth render``: a recipe in, a finished store out; run it again to go on."""
+"""``smile-synth render``: a recipe in, a finished store out; run it again to resume."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from smile_synth.errors import StoreError
+from smile_synth.errors import StoreError, printable
 from smile_synth.machine.cores import num_cores
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def render(
 ) -> None:
     """Render a recipe's clips into a store.
 
-    Killed or stopped at any moment, the same command goes on where it was.
+    After a kill or stop at any moment, run the same command again to resume.
 
     \b
     Examples:
@@ -91,7 +91,7 @@ def _render_all(recipe: Recipe, dataset: Dataset, out: Path, engine: Engine) -> 
     rendered = fill_store(dataset, out, recipe=recipe.resolved(), engine=engine)
     store = finish_store(out)
     if not rendered:
-        typer.echo(f"{out} was complete already.")
+        typer.echo(f"{printable(str(out))} was complete already.")
     _show(store)
 
 
@@ -100,8 +100,9 @@ def _render_part(recipe: Recipe, dataset: Dataset, out: Path, engine: Engine, sh
 
     part = ShardPart.parse(shards)
     clips = fill_store(dataset, out, recipe=recipe.resolved(), engine=engine, part=part)
-    typer.echo(f"Part {shards} of {out} is complete ({clips} clips rendered now).")
-    typer.echo(f"When all {part.count} parts are: smile-synth render --finish --out {out}")
+    shown = printable(str(out))
+    typer.echo(f"Part {shards} of {shown} is complete ({clips} clips rendered now).")
+    typer.echo(f"When all {part.count} parts are: smile-synth render --finish --out {shown}")
 
 
 def _finish(recipe: str | None, out: Path) -> None:
@@ -116,10 +117,9 @@ def _show(store: Store) -> None:
     from smile_synth.store.summary import format_size, store_nbytes
 
     canvas = store.canvas
-    size = format_size(store_nbytes(store.path))
+    size, path = format_size(store_nbytes(store.path)), printable(str(store.path))
     typer.echo(
-        f"Store {store.path}: {store.num_clips} clips of {canvas.num_frames} frames, "
-        f"{canvas.height}x{canvas.width}, {size}."
+        f"Store {path}: {store.num_clips} clips of {canvas.num_frames} frames, {canvas.height}x{canvas.width}, {size}."
     )
-    typer.echo(f"Look at it: smile-synth preview {store.path} --out clips.png --boxes")
-    typer.echo(f"Train on it: smile-synth pretrain RECIPE --data {store.path} --out runs/first")
+    typer.echo(f"Look at it: smile-synth preview {path} --out clips.png --boxes")
+    typer.echo(f"Train on it: smile-synth pretrain RECIPE --data {path} --out runs/first")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from smile_synth.errors import printable
+
 if TYPE_CHECKING:
     from smile_synth.generator.dataset import Dataset
     from smile_synth.store import Store
@@ -69,7 +71,7 @@ def verify(
 
 def _show(damages: list[Damage]) -> None:
     for damage in damages[:MAX_SHOWN]:
-        typer.echo(f"DAMAGED {damage}")
+        typer.echo(f"DAMAGED {printable(str(damage))}")
     if len(damages) > MAX_SHOWN:
         typer.echo(f"... and {len(damages) - MAX_SHOWN} more")
 
@@ -79,13 +81,14 @@ def _note_difference(store: Store, dataset: Dataset) -> None:
 
     difference = difference_now(store, dataset)
     if difference:
-        typer.echo(f"Note: {difference}; clips may differ.")
+        typer.echo(f"Note: {printable(difference)}; clips may differ.")
 
 
 def _conclude(store: Store, damages: list[Damage], repair: bool) -> None:
+    path = printable(str(store.path))
     if not damages:
-        typer.echo(f"{store.path} is sound: {store.num_clips} clips, digest {store.digest[:16]}.")
+        typer.echo(f"{path} is sound: {store.num_clips} clips, digest {store.digest[:16]}.")
         return
-    advice = "render the store again" if repair else f"repair it with: smile-synth verify {store.path} --repair"
-    typer.echo(f"{store.path} has {len(damages)} damaged places; {advice}", err=True)
+    advice = "render the store again" if repair else f"repair it with: smile-synth verify {path} --repair"
+    typer.echo(f"{path} has {len(damages)} damaged places; {advice}", err=True)
     raise typer.Exit(EXIT_DAMAGED)

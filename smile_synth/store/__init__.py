@@ -1,4 +1,4 @@
-"""The store: clips as a sharded Zarr group, written so that it can be killed at any moment."""
+"""The store: clips as a sharded Zarr group, sealed shard by shard; a rendering killed at any moment can be resumed."""
 
 from smile_synth.store.reader import Store
 from smile_synth.store.writer import render_store

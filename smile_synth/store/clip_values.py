@@ -69,7 +69,7 @@ def fill_clip(
         row: the clip's place in them.
         scene: the clip's scene.
         boxes_KT4: float32 (layers, T, 4), from the renderer.
-        generators: names of the families that can appear, the asked one first.
+        generators: names of the families that can appear, the recipe's first.
 
     Raises:
         GeneratorError: the scene names an unknown family, or a label does not have the shape of its slot.

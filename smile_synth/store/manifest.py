@@ -79,7 +79,7 @@ class Manifest(StrictParams):
     seed: int = Field(ge=0, description="of the dataset")
     recipe: dict[str, Any] = Field(description="the whole resolved recipe")
     versions: dict[str, str] = Field(description="of smile-synth, Python and the packages that clips depend on")
-    generators: tuple[str, ...] = Field(min_length=1, description="names of the families, the asked one first")
+    generators: tuple[str, ...] = Field(min_length=1, description="names of the families, the recipe's first")
     code: dict[str, str] = Field(description="digests of the code that clips depend on, by part")
     labels: dict[Annotated[str, Field(pattern=f"^{LABEL_NAME.pattern}$")], LabelDocument] = Field(description="by name")
     assets: AssetColumns = Field(description="the asset table")

@@ -1,4 +1,4 @@
-"""Figures of a finished store, for people."""
+"""Sizes of a finished store."""
 
 from __future__ import annotations
 

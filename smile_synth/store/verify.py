@@ -220,7 +220,7 @@ def rerender(store: Store, dataset: Dataset, count: int) -> list[Damage]:
         count: how many clips, at most all.
 
     Returns:
-        The clips that came out otherwise.
+        The clips that differ.
     """
     chosen = stream(secrets.randbits(63), "rerender").permutation(store.num_clips)[:count]
     damages = []

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from conftest import CommandLine
 from PIL import Image as PilImage
-from tiny import tree
+from tiny import TinyDataset, tree
 from typer.testing import CliRunner, Result
 
 from smile_synth.cli import app
-from smile_synth.store import Store
+from smile_synth.store import Store, render_store
 
 RECIPE = """
 name: small
@@ -105,7 +105,7 @@ def test_out_that_is_a_file_or_no_store_is_refused(recipe: Path, tmp_path: Path)
     assert "holds files that are no store of ours" in result.output
 
 
-def test_verify_finds_and_mends(recipe: Path, tmp_path: Path) -> None:
+def test_verify_finds_and_repairs(recipe: Path, tmp_path: Path) -> None:
     out = tmp_path / "clips"
     rendered(recipe, out)
     before = tree(out)
@@ -154,6 +154,18 @@ def test_info_shows_what_is_in_a_store(recipe: Path, tmp_path: Path) -> None:
     facts = json.loads(run("info", out, "--json").output)
     assert facts["clips"] == 10
     assert facts["digest"] == Store.open(out).digest
+
+
+def test_text_of_others_cannot_command_the_terminal(tmp_path: Path) -> None:
+    dataset = TinyDataset()
+    hostile = "\x1b]0;owned\x07\x7f\u202e\n"
+    path = render_store(dataset, tmp_path / "clips", recipe={**dataset.recipe(), "name": hostile}).path
+    (path / "frames" / "\x1b[2J").write_text("x")
+    for arguments in (["info"], ["info", "--json"], ["verify"]):
+        result = run(*arguments, path)
+        assert not set("\x1b\x07\x7f\u202e") & set(result.output), arguments
+    assert json.loads(run("info", path, "--json").output)["recipe"].startswith(hostile)
+    assert "DAMAGED metadata: no file of this store; move it away (frames/\\x1b[2J)" in run("verify", path).output
 
 
 def test_no_store_is_one_line(tmp_path: Path) -> None:

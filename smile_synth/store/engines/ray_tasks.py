@@ -14,7 +14,7 @@ from smile_synth.store.build import build_shard
 from smile_synth.store.layout import Layout
 from smile_synth.store.workspace import Workspace
 
-# A shard that takes its node down with it every time would otherwise run for ever.
+# A shard that takes its node down with it every time must not run for ever.
 MAX_RETRIES = 5
 SHARDS_IN_FLIGHT_A_CORE = 2
 
@@ -76,7 +76,7 @@ def _raise_failure(ray: Any, reference: Any, shard: int) -> None:
         reason = str(error).strip().splitlines()[0]
         raise StoreError(
             f"shard {shard} could not be built on the cluster: {reason}; "
-            f"completed shards are safe: run the same command again to go on"
+            f"completed shards are safe: run the same command again to resume"
         ) from error
     if failure is not None:
         raise failure
