@@ -139,8 +139,10 @@ def test_rerender_names_what_came_out_otherwise(store: Store) -> None:
 
 def test_ids_outside_their_tables_are_inconsistent(tmp_path: Path) -> None:
     class Careless(TinyDataset):
-        def _check(self, scene: Scene, clip: int) -> None:
+        def sample(self, clip: int) -> Scene:
+            scene = super().sample(clip)
             object.__setattr__(scene, "background_id", 99 if clip == 6 else 0)
+            return scene
 
     dataset = Careless()
     store = render_store(dataset, tmp_path / "clips", recipe=dataset.recipe())
