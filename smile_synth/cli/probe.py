@@ -44,7 +44,7 @@ def probe(
         bool, typer.Option("--trust-code", help="Run generator files that the run's recipe names; read them first.")
     ] = False,
 ) -> None:
-    """Ask frozen features what pretraining taught them, beside the same network untrained.
+    """Measure what frozen features know, with the same network untrained as baseline.
 
     Clips and features are kept; after Ctrl-C the same command resumes.
 

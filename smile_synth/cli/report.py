@@ -1,4 +1,4 @@
-"""``smile-synth report``: stores in, one page and its figures as JSON out."""
+"""``smile-synth report``: stores in, one page and its metrics as JSON out."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def report(
     all_: Annotated[bool, typer.Option("--all", help="Look at all clips.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Chooses the clips.")] = 0,
     natural: Annotated[
-        Path | None, typer.Option("--natural", help="Folder of natural videos or images to put beside.")
+        Path | None, typer.Option("--natural", help="Folder of natural videos or images to compare with.")
     ] = None,
     natural_stride: Annotated[int, typer.Option(min=1, max=64, help="Frames of a video to step by.")] = 4,
     feature_model: Annotated[
@@ -45,15 +45,15 @@ def report(
     recipe: Annotated[
         str | None, typer.Option(help="Whose masks and length to judge, instead of the store's own recipe.")
     ] = None,
-    compare: Annotated[bool, typer.Option("--compare", help="Put several stores side by side.")] = False,
+    compare: Annotated[bool, typer.Option("--compare", help="Compare several stores.")] = False,
     fail_on: Annotated[
         list[str] | None, typer.Option("--fail-on", help="Exit with 1 on this warning, or on 'any'; repeatable.")
     ] = None,
-    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of the figures, and exit.")] = False,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of the metrics, and exit.")] = False,
 ) -> None:
     """Measure a dataset and show it: motion, appearance, masks, assets, and what is wrong with it.
 
-    Writes one HTML page that needs no network, and the same figures as JSON beside it.
+    Writes one HTML page that needs no network, and the same metrics as JSON next to it.
 
     \b
     Examples:

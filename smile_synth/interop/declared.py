@@ -36,7 +36,7 @@ class DeclaredStack(_Declared):
     depth: Depth
     """Blocks."""
     heads: Width
-    """Attention heads; they divide the width."""
+    """Attention heads; they divide the embedding dimension."""
 
     @model_validator(mode="after")
     def _divides(self) -> DeclaredStack:
@@ -84,7 +84,7 @@ class DeclaredShape(_Declared):
     decoder: DeclaredStack
     """Of hidden tokens."""
     mlp_ratio: Annotated[float, Field(gt=0, le=64)]
-    """Hidden width of a block's MLP over the block's width."""
+    """Hidden dimension of a block's MLP over the embedding dimension."""
     grid: DeclaredGrid
     """Tokens of a clip."""
     target_dim: Values
@@ -109,7 +109,7 @@ class DeclaredHuggingFace(_Declared):
     num_attention_heads: Width
     """Attention heads."""
     intermediate_size: Annotated[int, Field(ge=1, le=2**18)]
-    """Hidden width of a block's MLP."""
+    """Hidden dimension of a block's MLP."""
     image_size: Side | Annotated[list[Side], Field(min_length=2, max_length=2)] = 224
     """Side, or height and width, of a clip in pixels."""
     num_frames: Side = 16

@@ -98,7 +98,7 @@ def load_encoder(
     Args:
         path: a run folder or a checkpoint of smile-synth, an export of any format, a published VideoMAE or SMILE
             ``.pth``, or a Hugging Face folder.
-        heads: attention heads, where neither the file nor a published width tells them.
+        heads: attention heads, where neither the file nor a published embedding dimension tells them.
         num_frames: frames of the clips; absent: those it was trained on, or the published 16.
         image_size: side, or (height, width), of the clips in pixels; absent: that it was trained on, or the
             published 224.

@@ -113,12 +113,13 @@ class StoredStudent:
         found = (None if patches is None or not patches.ndim else patches.shape[0], _num_blocks(weights))
         if found != (width, depth):
             raise WeightsError(
-                f"{self.source} declares an encoder of width {width} and {depth} blocks, "
-                f"its weights are of width {found[0]} and {found[1]} blocks"
+                f"{self.source} declares an encoder of embedding dimension {width} and {depth} blocks, "
+                f"its weights have {found[0]} and {found[1]}"
             )
         if width % heads or width % 2:
             raise WeightsError(
-                f"{self.source}: the encoder's width must be even and divisible by its heads, got {width} and {heads}"
+                f"{self.source}: the encoder's embedding dimension must be even and divisible by its heads, "
+                f"got {width} and {heads}"
             )
         try:
             check_tokens(self.shape.grid.num_tokens)
@@ -224,7 +225,8 @@ def _encoder_heads(width: int, source: str) -> int:
     published = {size.width: size.heads for size in ENCODER_SIZES.values()}
     if width not in published:
         raise WeightsError(
-            f"{source} does not tell how many attention heads its encoder of width {width} has: give heads"
+            f"{source} does not tell how many attention heads its encoder of embedding dimension {width} has: "
+            "give heads"
         )
     return published[width]
 

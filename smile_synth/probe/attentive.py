@@ -79,7 +79,7 @@ def fit_attentive(
         share: share of the training groups held out to choose them; then all are fitted again.
         rng: draws the held-out groups, the initial weights and the order of the examples.
         device: where to fit.
-        advance: called with the number of passes done, ``num_passes(params)`` in all.
+        advance: called with the number of epochs done, ``num_epochs(params)`` in all.
     """
     candidates, validation = candidates_of(params), float("nan")
     chosen = candidates[0]
@@ -106,8 +106,8 @@ def candidates_of(params: AttentiveParams) -> list[Candidate]:
     return [Candidate(rate, decay) for rate in params.learning_rates for decay in params.weight_decays]
 
 
-def num_passes(params: AttentiveParams) -> int:
-    """Return how many passes over the training part ``fit_attentive`` makes."""
+def num_epochs(params: AttentiveParams) -> int:
+    """Return for how many epochs ``fit_attentive`` trains in all."""
     candidates = len(candidates_of(params))
     return params.epochs * (candidates + 1 if candidates > 1 else 1)
 

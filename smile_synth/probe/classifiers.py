@@ -28,7 +28,7 @@ class Examples:
     Args:
         features: float32 (examples, D), or tokens (examples, N, D) for attentive pooling.
         labels: int64 (examples,), 0 to classes - 1, every class present in a training part.
-        groups: int64 (examples,); views of one clip share a number and never stand on two sides of a split.
+        groups: int64 (examples,); views of one clip share a number and are never on two sides of a split.
         scenes: int64 (examples,), the photograph behind each example; None where that is not known.
     """
 

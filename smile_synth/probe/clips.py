@@ -26,7 +26,7 @@ CLIPS_WORTH_PROCESSES = 2048
 
 
 class ClipSource(Protocol):
-    """Examples that features are computed of, in a fixed order; views of one clip stand together."""
+    """Examples that features are computed of, in a fixed order; views of one clip are adjacent."""
 
     @property
     def name(self) -> str:
@@ -126,7 +126,7 @@ def probe_dataset(params: ProbeParams, source: str, part: Part, canvas: CanvasPa
 
 
 def cached_store(dataset: Dataset, name: str, folder: Path, *, workers: int) -> Store:
-    """Return the store of a dataset, rendered on first use; an unfinished one is gone on with.
+    """Return the store of a dataset, rendered on first use; an unfinished one is resumed.
 
     Args:
         dataset: what to render.

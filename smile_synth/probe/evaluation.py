@@ -11,7 +11,7 @@ from typing import TextIO
 import numpy as np
 import torch
 
-from smile_synth.probe.attentive import fit_attentive, num_passes
+from smile_synth.probe.attentive import fit_attentive, num_epochs
 from smile_synth.probe.classifiers import Examples, Fitted, fit_linear, fit_neighbours, group_labels, group_means
 from smile_synth.probe.clips import (
     ClipSource,
@@ -47,7 +47,7 @@ class ProbePlace:
         device: where networks and attentive pooling run.
         workers: processes that render clips, threads that decode videos.
         pretraining_assets: digest -> name of the images that the model was pretrained on, as far as known.
-        notes: what a reader must know beside the figures.
+        notes: what a reader must know besides the metrics.
         shown_on: where progress is shown; None means standard error.
     """
 
@@ -236,9 +236,9 @@ def _ask(
     readings: list[Reading] = []
     for classifier in params.classifiers:
         askable = [e for e in extractors if classifier != "attentive" or e.has_tokens]
-        passes = num_passes(params.attentive) if classifier == "attentive" else 1
+        epochs = num_epochs(params.attentive) if classifier == "attentive" else 1
         with track(
-            passes * len(askable), f"fit {classifier} for {material.question.name}", "passes", place.shown_on
+            epochs * len(askable), f"fit {classifier} for {material.question.name}", "epochs", place.shown_on
         ) as bar:
             for extractor in askable:
                 train = examples(material.train, material.train_answers, train_tables[extractor.name], classifier)

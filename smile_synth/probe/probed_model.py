@@ -1,4 +1,4 @@
-"""What is probed: a run of ours, a published file or a Hugging Face folder, with what stands beside it."""
+"""What is probed: a run of ours, a published file or a Hugging Face folder, with its baselines."""
 
 from __future__ import annotations
 

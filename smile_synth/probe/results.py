@@ -1,4 +1,4 @@
-"""What came out of a probe: figures with their intervals, as a table for people and JSON for programs."""
+"""What came out of a probe: metrics with their intervals, as a table for people and JSON for programs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Reading:
         features: short name of the features, such as ``trained``.
         title: how people call them.
         classifier: ``linear``, ``knn`` or ``attentive``.
-        num_features: numbers that the classifier sees of a clip.
+        num_features: values that the classifier sees of a clip.
         score: accuracy, interval and confusion matrix.
         chosen: what was chosen on the validation part.
         over_untrained: accuracy minus that of the untrained network on the same clips; None where that was not asked.
@@ -108,7 +108,7 @@ class ProbeResults:
         }
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values: every figure, interval and confusion matrix."""
+        """Return plain values: every metric, interval and confusion matrix."""
         return {
             "version": RESULTS_VERSION,
             "checkpoint": self.checkpoint,

@@ -13,10 +13,10 @@ RESAMPLES_AT_ONCE = 256
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure with the interval that holds it in 95 % of the resampled test parts.
+    """A metric with the interval that holds it in 95 % of the resampled test parts.
 
     Args:
-        value: the figure on the test part as it is.
+        value: the metric on the test part as it is.
         low, high: 2.5 % and 97.5 % quantiles over resamples.
     """
 

@@ -41,7 +41,7 @@ class SupervisedNetwork:
 
     @property
     def num_inputs(self) -> int:
-        """Numbers that it sees of a clip."""
+        """Values that it sees of a clip."""
         return self.shape.grid.num_tokens * self.shape.grid.pixels_per_token
 
     def fit(

@@ -86,7 +86,7 @@ def _lines(file: Path) -> list[str]:
 
 
 class VideoClips:
-    """Views of videos: segments in time, square crops in space; views of a video stand together.
+    """Views of videos: segments in time, square crops in space; views of a video are adjacent.
 
     Args:
         videos: what to read.
@@ -191,7 +191,7 @@ def video_question(
         min_clips_per_class: fewest training videos of a class.
 
     Raises:
-        ProbeError: nothing is there, a video stands in both parts, or a class has too few videos.
+        ProbeError: nothing is there, a video is in both parts, or a class has too few videos.
     """
     assert question.videos is not None
     params = question.videos

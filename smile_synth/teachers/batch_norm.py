@@ -1,4 +1,4 @@
-"""Batch norms of a frozen network, folded into the convolutions before them: the same function, in fewer passes."""
+"""Batch norms of a frozen network, folded into the convolutions before them: the same function, in fewer operations."""
 
 from __future__ import annotations
 

@@ -126,7 +126,11 @@ def _load_timm(model: Any, path: Path) -> None:
     weights = read_weights(path, "state_dict_ema", "state_dict", "model", "teacher")
     rename: Any = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
     if rename is not None and not set(model.state_dict()) <= set(weights):
-        weights = rename(weights, model)
+        try:
+            weights = rename(weights, model)
+        except (RuntimeError, ValueError, LookupError, TypeError, AttributeError, AssertionError) as problem:
+            # timm's own code, which takes the names and shapes of its publishers for granted.
+            raise WeightsError(f"{path} does not fit {type(model).__name__}: {problem!r}") from problem
     heads = model.pretrained_cfg.get("classifier") or ()
     heads = (heads,) if isinstance(heads, str) else heads
     wanted = model.state_dict()

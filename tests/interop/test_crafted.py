@@ -145,6 +145,35 @@ def outcome(path: Path, out: Path) -> str:
     return ""
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_mutated_torchscript_archives_are_read_or_refused_in_one_line(tmp_path: Path) -> None:
+    torch.jit.script(torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Linear(4, 2))).save(str(tmp_path / "a.pt"))
+    with zipfile.ZipFile(tmp_path / "a.pt") as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    lines = []
+    for seed in range(200):
+        rng = random.Random(seed)
+        # Whole archives, whose checksums are right: what is mutated is what they say.
+        name = rng.choice([name for name in parts if name.endswith("/data.pkl")] * 4 + list(parts))
+        with zipfile.ZipFile(tmp_path / "b.pt", "w") as archive:
+            for part, content in parts.items():
+                archive.writestr(part, damaged(content, rng) if part == name and content else content)
+        lines.append(outcome_of_reading(tmp_path / "b.pt"))
+    refusals = [line for line in lines if line]
+    assert len(refusals) > 50
+    assert all(line.isprintable() and len(line) < 1500 for line in refusals)
+
+
+def outcome_of_reading(path: Path) -> str:
+    """Return the error in one line, or nothing where the weights are read."""
+    try:
+        read_weights(path)
+    except SmileSynthError as error:
+        return in_one_line(error)
+    return ""
+
+
 def test_a_pickle_that_runs_code_is_refused_and_runs_none(student: StoredStudent, tmp_path: Path) -> None:
     witness = tmp_path / "witness"
 
@@ -216,7 +245,11 @@ def test_a_torchscript_archive_gives_the_weights_that_torch_reads(tmp_path: Path
         (("encoder", "heads"), 0, "encoder.heads: input should be greater"),
         (("positions",), "learned", "positions: input should be 'flat' or 'separable', got 'learned'"),
         (("mlp_ratio",), float("nan"), "mlp_ratio"),
-        (("encoder", "depth"), 3, "declares an encoder of width 192 and 3 blocks, its weights are of width 192 and 2"),
+        (
+            ("encoder", "depth"),
+            3,
+            "of embedding dimension 192 and 3 blocks, its weights have 192 and 2",
+        ),
     ],
 )
 def test_sizes_that_a_file_declares_are_checked_before_anything_is_made(

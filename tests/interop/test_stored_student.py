@@ -24,7 +24,7 @@ def test_the_golden_student_is_read_without_our_metadata() -> None:
     stored = read_student(GOLDEN, Sizes(heads=3, image_size=64))
     assert stored.shape.encoder == (96, 3, 3)
     assert (stored.shape.decoder.width, stored.shape.decoder.depth, stored.shape.target_dim) == (48, 2, 40)
-    with pytest.raises(WeightsError, match="how many attention heads its encoder of width 96 has: give heads"):
+    with pytest.raises(WeightsError, match="its encoder of embedding dimension 96 has: give heads"):
         read_student(GOLDEN)
 
 

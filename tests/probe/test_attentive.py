@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from smile_synth.probe.attentive import AttentivePooling, fit_attentive, num_heads, num_passes
+from smile_synth.probe.attentive import AttentivePooling, fit_attentive, num_epochs, num_heads
 from smile_synth.probe.classifiers import Examples, Fitted, group_accuracy
 from smile_synth.recipe.probe import AttentiveParams
 
@@ -58,7 +58,7 @@ def test_the_same_seed_gives_the_same_answers_and_leaves_torch_alone() -> None:
 def test_passes_are_counted_as_announced() -> None:
     passes: list[int] = []
     fit(one_telling_token(40, seed=1), passes=passes)
-    assert sum(passes) == num_passes(PARAMS)
+    assert sum(passes) == num_epochs(PARAMS)
 
 
 def test_it_equals_standardising_and_projecting_every_token() -> None:

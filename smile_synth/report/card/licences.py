@@ -60,7 +60,7 @@ class LicenceUse:
 
 
 def licence_uses(rows: Sequence[AssetRow]) -> list[LicenceUse]:
-    """Return how many assets stand under each licence, by kind and source."""
+    """Return how many assets come under each licence, by kind and source."""
     counts = Counter((row.licence or UNKNOWN, row.kind, row.source or UNKNOWN) for row in rows)
     return [LicenceUse(*key, count=count) for key, count in sorted(counts.items())]
 

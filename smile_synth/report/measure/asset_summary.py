@@ -79,7 +79,7 @@ class AssetSummary:
             name=f"{kind}_licences",
             title=f"Licences of {kind}s",
             of=f"{kind}s",
-            meaning=f"How many {kind}s of the store's table stand under each licence.",
+            meaning=f"How many {kind}s of the store's table come under each licence.",
             counts=[Count(name=name, count=count) for name, count in counts.most_common()],
             undefined=0,
         )

@@ -37,7 +37,7 @@ class Comparison(Part):
     schema_version: int = Field(SCHEMA_VERSION, description="version of this layout")
     names: list[str] = Field(description="names of the datasets")
     quantities: list[ComparedQuantity] = Field(description="distributions, the most different first")
-    figures: list[ComparedFigure] = Field(description="single figures, the largest relative difference first")
+    figures: list[ComparedFigure] = Field(description="single metrics, the largest relative difference first")
     frechet_distances: list[list[float | None]] | None = Field(
         description="between every two datasets in the same features; null where their features differ"
     )
@@ -139,7 +139,7 @@ def _figures(reports: Sequence[Report]) -> Iterator[ComparedFigure]:
 
 
 def _common_model(reports: Sequence[Report]) -> str | None:
-    """Return the feature model of all datasets, None where figures in features cannot be compared."""
+    """Return the feature model of all datasets, None where metrics in features cannot be compared."""
     seen = {
         (report.features.model, report.overview.height, report.overview.width) if report.features else None
         for report in reports

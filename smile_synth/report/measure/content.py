@@ -1,4 +1,4 @@
-"""The content of a report, as it stands in its JSON: every figure with its unit and what it is taken over."""
+"""The content of a report, as it stands in its JSON: every metric with its unit and what it is taken over."""
 
 from __future__ import annotations
 
@@ -94,8 +94,8 @@ class ReportWarning(Part):
     """A warning of the verdict."""
 
     code: str = Field(description="name of the warning, as --fail-on takes it")
-    text: str = Field(description="what is wrong, in plain words, with the figure")
-    figure: float = Field(description="the figure that was judged")
+    text: str = Field(description="what is wrong, in plain words, with the value")
+    figure: float = Field(description="the value that was judged")
     limit: float = Field(description="the value beyond which the warning is given")
     advice: str = Field(description="what to change")
 
@@ -147,7 +147,7 @@ class Appearance(Part):
 class ReportedFeatures(Part):
     """What a frozen image model sees in the frames."""
 
-    model: str = Field(description="the feature model that every figure here depends on")
+    model: str = Field(description="the feature model that every metric here depends on")
     frames: int = Field(description="feature vectors; one is the mean over the tokens of a clip's middle frame")
     width: int = Field(description="numbers in a feature vector")
     diversity_logdet: float | None = Field(
@@ -173,7 +173,7 @@ class Natural(Part):
     spectrum: Curve | None = Field(description="the same spectrum as the dataset's")
     amplitude_exponent: float | None = Field(description="as the dataset's")
     diversity_logdet: float | None = Field(description="in the same features")
-    feature_frames: int = Field(description="feature vectors behind the two figures")
+    feature_frames: int = Field(description="feature vectors behind the two metrics")
 
 
 class Masks(Part):
@@ -226,7 +226,7 @@ class Example(Part):
     """A clip chosen for what it shows."""
 
     clip: int = Field(description="number of the clip in the store")
-    value: float = Field(description="the figure it was chosen for")
+    value: float = Field(description="the value it was chosen for")
 
 
 class Extreme(Part):

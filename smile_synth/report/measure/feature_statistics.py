@@ -21,7 +21,7 @@ Floats = npt.NDArray[np.float64]
 
 DEFAULT_MODEL = "efficientnet_lite0"
 NO_MODEL = "none"
-# Behind the @ stands a file, or the word for a model that was never trained.
+# After the @ comes a file, or the word for a model that was never trained.
 WEIGHTS = {"random": "pretrained"}
 PATCH_PX = 16
 RIDGE = 1e-6
@@ -77,7 +77,7 @@ def diversity_logdet(moments: Moments) -> float | None:
     """Return the natural logarithm of det(covariance + 1e-6 identity), None with too few vectors.
 
     Few vectors make the determinant too small; this is made good as for normally distributed vectors, so that
-    figures from different numbers of frames can be compared.
+    values from different numbers of frames can be compared.
 
     Source: Learning Video Representations without Natural Videos, arXiv 2410.24213.
     """
@@ -125,7 +125,7 @@ def frechet_distance(one: Moments, other: Moments) -> float | None:
 
 @dataclass(frozen=True)
 class FeatureModel:
-    """A frozen image model, and what to call it beside its figures.
+    """A frozen image model, and what to call it next to its metrics.
 
     Args:
         name: for people.

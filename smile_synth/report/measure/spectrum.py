@@ -31,7 +31,7 @@ class Rings:
 
     def __init__(self, height: int, width: int) -> None:
         self.height, self.width = height, width
-        # The lowest frequency of a frame stands in the first ring, not on its edge.
+        # The lowest frequency of a frame is in the first ring, not on its edge.
         lowest = min(0.99 / min(height, width), 0.2)
         self.edges_cycles_per_px: Floats = np.geomspace(lowest, 0.5, NUM_RINGS + 1)
 

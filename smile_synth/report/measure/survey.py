@@ -1,4 +1,4 @@
-"""Looking at a store: one pass over a sample of its clips gives everything that a report says."""
+"""Looking at a store: a sample of its clips, read once, gives everything that a report says."""
 
 from __future__ import annotations
 

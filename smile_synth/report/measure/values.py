@@ -68,7 +68,7 @@ class Values:
         self._maximum = max(self._maximum, float(values.max()))
 
     def _keep(self, values: npt.NDArray[np.float64]) -> None:
-        """Keep the values with the smallest random keys: a uniform sample of all that came, in one pass."""
+        """Keep the values with the smallest random keys: a uniform sample of all that came, seen once."""
         self._kept = np.concatenate([self._kept, values])
         self._keys = np.concatenate([self._keys, self._rng.random(len(values))])
         if len(self._kept) > self._capacity:

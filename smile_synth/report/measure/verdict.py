@@ -1,4 +1,4 @@
-"""The verdict: what is likely to hurt pretraining, in plain words, with the figure and what to change."""
+"""The verdict: what is likely to hurt pretraining, in plain words, with the value and what to change."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Check:
     Args:
         code: name of the warning, as ``--fail-on`` takes it.
         limit: the value beyond which the warning is given.
-        find: returns the text and the figure where a report breaks the limit, else None.
+        find: returns the text and the value where a report breaks the limit, else None.
         advice: what to change.
         about: what the warning means, for the documentation.
     """
@@ -65,8 +65,8 @@ def _findings(report: Report) -> Iterator[ReportWarning]:
     for check in CHECKS:
         found = check.find(report, check.limit)
         if found is not None:
-            text, figure = found
-            yield ReportWarning(code=check.code, text=text, figure=figure, limit=check.limit, advice=check.advice)
+            text, value = found
+            yield ReportWarning(code=check.code, text=text, figure=value, limit=check.limit, advice=check.advice)
 
 
 def _percent(share: float) -> str:

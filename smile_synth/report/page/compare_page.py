@@ -69,7 +69,7 @@ def _sections(comparison: Comparison) -> Iterator[Section]:
         [f"{figure.title}, {figure.unit}" if figure.unit else figure.title, *(_or_dash(v) for v in figure.values)]
         for figure in comparison.figures
     ]
-    tables = [("Single figures", ["figure", *names], rows)]
+    tables = [("Single metrics", ["metric", *names], rows)]
     if comparison.frechet_distances is not None:
         model = comparison.reports[0].features.model if comparison.reports[0].features else ""
         distances = [
@@ -80,7 +80,7 @@ def _sections(comparison: Comparison) -> Iterator[Section]:
             (f"Fréchet distances in {model}; smaller is nearer, few frames make them larger", ["", *names], distances)
         )
     intro = "One number for each dataset, the largest relative differences first. A dash: none, or too few frames."
-    yield Section("figures", "Figures", intro, tables=tables)
+    yield Section("metrics", "Metrics", intro, tables=tables)
     plates = [_plate(names, compared) for compared in comparison.quantities]
     intro = (
         "The most different first, by the Kolmogorov-Smirnov distance: the largest gap between two distribution "

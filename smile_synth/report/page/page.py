@@ -56,7 +56,7 @@ class PagePictures:
 
 @dataclass(frozen=True)
 class Plate:
-    """A figure with its heading and its sentence.
+    """A plot with its heading and its sentence.
 
     Args:
         title: heading.
@@ -77,9 +77,9 @@ class Section:
         anchor: name for links.
         title: heading.
         intro: a sentence or two.
-        plates: its figures.
+        plates: its plots.
         tables: title, column names and rows.
-        films: clips shown below the figures.
+        films: clips shown below the plots.
     """
 
     anchor: str
@@ -263,12 +263,12 @@ def _features(features: ReportedFeatures, natural: Natural | None) -> Section:
             ],
         ]
     intro = (
-        f"What a frozen image model sees, here {features.model}. Figures of different feature models, and of different "
+        f"What a frozen image model sees, here {features.model}. Metrics of different feature models, and of different "
         "frame sizes, cannot be compared."
     )
     plates = [_quantity_plate(quantity, note=f"Features: {features.model}.") for quantity in features.quantities]
     return Section(
-        "features", "Features", intro, plates, [(f"In {features.model}", ["figure", "value", "meaning"], rows)]
+        "features", "Features", intro, plates, [(f"In {features.model}", ["metric", "value", "meaning"], rows)]
     )
 
 

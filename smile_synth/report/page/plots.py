@@ -1,4 +1,4 @@
-"""Figures of a report as SVG that takes its colours from the page, so that it reads in light, dark and print."""
+"""Plots of a report as SVG that takes its colours from the page, so that it reads in light, dark and print."""
 
 from __future__ import annotations
 

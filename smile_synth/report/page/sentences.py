@@ -1,4 +1,4 @@
-"""Figures in words: the sentence under every plot."""
+"""Metrics in words: the sentence under every plot."""
 
 from __future__ import annotations
 
