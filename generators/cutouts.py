@@ -37,9 +37,9 @@ class CutoutsParams(StrictParams):
 
 
 class Cutouts(Generator[CutoutsParams]):
-    """Cut-out objects on smooth, straight, curved or bouncing paths, turning and changing size.
+    """Cut-out objects on smooth, straight, curved or bouncing paths, rotating and changing size.
 
-    Source: SMILE (CVPR 2025) for smooth and straight paths, sizes, turning and the order of painting.
+    Source: SMILE (CVPR 2025) for smooth and straight paths, sizes, rotation and the order of painting.
     """
 
     Params = CutoutsParams
@@ -61,7 +61,7 @@ class Cutouts(Generator[CutoutsParams]):
 
     @property
     def label_specs(self) -> Mapping[str, LabelSpec]:
-        """What is said of every object, and how many there are."""
+        """Labels of every object, and the number of objects."""
         return {
             **motion_label_specs(),
             "outline": LabelSpec("Outline of a built-in object", "class", "object", classes=OUTLINES),

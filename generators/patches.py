@@ -70,7 +70,7 @@ class Patches(Generator[PatchesParams]):
 
     @property
     def label_specs(self) -> Mapping[str, LabelSpec]:
-        """What is said of every patch, and how many there are."""
+        """Labels of every patch, and the number of patches."""
         return {
             **motion_label_specs(),
             "patch_outline": LabelSpec("Outline of the patch", "class", "object", classes=OUTLINES),

@@ -21,7 +21,7 @@ class SceneError(SmileSynthError):
 
 
 class AssetError(SmileSynthError):
-    """An image cannot serve as background or object."""
+    """An image is unusable as background or object."""
 
 
 class GeneratorError(SmileSynthError):
@@ -41,7 +41,7 @@ class DamagedStoreError(StoreError):
 
 
 class LoaderError(SmileSynthError):
-    """A loader cannot serve what was asked of it."""
+    """A loader cannot provide what was asked of it."""
 
 
 class ModelError(SmileSynthError):
@@ -89,7 +89,7 @@ OTHER_PLACES = {
 
 def repair(error: OSError) -> str:
     """Return what makes the same command work, as half a sentence."""
-    return REPAIRS.get(error.errno or 0, "put that right")
+    return REPAIRS.get(error.errno or 0, "fix this")
 
 
 # Control and formatting characters, lone surrogates, and separators of lines: what a terminal obeys or cannot show.

@@ -64,7 +64,7 @@ class Tracker:
         self._show(self)
 
     def note(self, text: str) -> None:
-        """Show a line of its own beside the progress."""
+        """Show a line of its own in addition to the progress."""
         self.notes.append(text)
         self._show(self)
 

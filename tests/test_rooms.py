@@ -1,4 +1,4 @@
-"""Imports run one way: a room imports only from rooms that stand before it, and generators only from the contract."""
+"""Imports point in one direction: a package imports only from those before it, generators only from the contract."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "smile_synth"
 
-# The way of the data, then what stands on top; files of the ground floor are rooms of their own.
+# In the order of the data flow; a module of the top level counts as a package of its own.
 ORDER = (
     "errors",
     "machine",

@@ -72,14 +72,14 @@ def timeless_rows(out: Path) -> list[Row]:
 
 
 def assert_same_bits(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
-    """Assert that two sets of weights are bit for bit equal."""
+    """Assert that two sets of weights are bit-exact."""
     assert one.keys() == other.keys()
     for name, value in one.items():
         assert torch.equal(value, other[name]), name
 
 
 def wait_for_rows(out: Path, rows: int) -> None:
-    """Wait until a run in another process has written so many rows of metrics."""
+    """Wait until a run in another process has written this many rows of metrics."""
     deadline = time.monotonic() + 120
     while len(read_rows(out / "metrics.jsonl")) < rows:
         assert time.monotonic() < deadline, "the run did not start"

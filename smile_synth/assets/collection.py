@@ -61,7 +61,7 @@ class Assets:
             folder: what relative folders are relative to.
 
         Raises:
-            AssetError: a folder is missing, is a file, or holds no image that can serve.
+            AssetError: a folder is missing, is a file, or holds no usable image.
         """
         backgrounds, objects = _backgrounds(params, folder), _objects(params, folder)
         skips = params.on_bad == "skip"
@@ -79,7 +79,7 @@ class Assets:
         """The asset table; made on first use, because images are checked and digests read every file once.
 
         Raises:
-            AssetError: images cannot serve; the message names the files, 20 at most.
+            AssetError: images are unusable; the message names up to 20 of them.
         """
         pairs: list[tuple[Kind, Asset]] = [("background", asset) for asset in self._background_assets]
         pairs += [("object", asset) for asset in self._object_assets]

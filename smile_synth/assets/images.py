@@ -63,7 +63,7 @@ _LARGE = threading.Lock()
 
 
 class BadImageError(AssetError):
-    """A file cannot serve as an image, whatever machine reads it.
+    """A file is unusable as an image, on any machine.
 
     Args:
         file: which.
@@ -139,7 +139,7 @@ def read_object(file: Path) -> Image:
 
 
 def check_header(file: Path, *, needs_alpha: bool) -> None:
-    """Raise AssetError where a file's first bytes already show that it cannot serve."""
+    """Raise AssetError where a file's first bytes already show that it is unusable."""
     with _opened(file, MIN_OBJECT_SIDE if needs_alpha else MIN_BACKGROUND_SIDE) as image:
         if needs_alpha:
             _check_alpha(image, file)

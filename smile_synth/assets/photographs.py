@@ -78,7 +78,7 @@ def _photograph(wheel: tuple[str, str], file: str, licence: str, source: str, cl
 
 
 # Licences and authors as the packages themselves state them (scikit-image: docstrings of skimage.data;
-# scikit-learn: README.txt beside the images). Images in the wheels whose licence nobody states (motorcycle,
+# scikit-learn: README.txt next to the images). Images in the wheels whose licence nobody states (motorcycle,
 # moon, page) stay out of both lists.
 PHOTOGRAPHS: tuple[Photograph, ...] = (
     _photograph(SCIKIT_IMAGE, "astronaut.png", PUBLIC_DOMAIN, "NASA, in scikit-image"),

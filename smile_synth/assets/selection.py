@@ -44,7 +44,7 @@ class Selection:
         """Return one part of the images of a folder.
 
         Raises:
-            AssetError: there are too few images to deal out.
+            AssetError: there are too few images to split.
         """
         return cls(kind, tuple(part_of(listing.files, split, f"{kind}s")), listing, split)
 
@@ -66,9 +66,9 @@ class Selection:
         return printable("; ".join(parts))
 
     def without_bad(self) -> Selection:
-        """Return the selection without the images that cannot serve, after reading every one.
+        """Return the selection without the unusable images, after reading every one.
 
-        Images are dealt to the parts before, so that repairing one moves no other from part to part.
+        The split is made before, so repairing an image moves no other to another part.
 
         Raises:
             AssetError: no image is left, or one cannot be read for a reason that is not its own.
@@ -79,7 +79,7 @@ class Selection:
         refuse([p for p in problems if isinstance(p, AssetError) and not isinstance(p, BadImageError)])
         bad = [p for p in problems if isinstance(p, BadImageError)]
         if len(bad) == len(self.assets):
-            refuse(bad, f"none of the {len(bad):,} {self.kind}s of {self.listing.folder} can serve")
+            refuse(bad, f"none of the {len(bad):,} {self.kind}s of {self.listing.folder} is usable")
         good = tuple(asset for asset, p in zip(self.assets, problems, strict=True) if p is None)
         return replace(self, assets=good, skipped=Counter(p.kind for p in bad))
 
@@ -114,7 +114,7 @@ def refuse(problems: Sequence[AssetError], what: str = "") -> None:
 
     Args:
         problems: what was found.
-        what: what all of it means, in place of how many images cannot serve.
+        what: the start of the message, in place of how many images are unusable.
     """
     if not problems:
         return
@@ -126,13 +126,13 @@ def refuse(problems: Sequence[AssetError], what: str = "") -> None:
     if len(problems) > MOST_NAMED:
         named.append(f"and {len(problems) - MOST_NAMED:,} more")
     raise AssetError(
-        f"{what or f'{len(problems):,} images cannot serve'}: {'; '.join(named)}; "
+        f"{what or f'{len(problems):,} images cannot be used'}: {'; '.join(named)}; "
         f"replace them, or take them out of the folder{skipping}"
     )
 
 
 def check(asset: Asset, *, decode: bool) -> None:
-    """Raise AssetError where the user's file cannot serve; built-in images are known to."""
+    """Raise AssetError where the user's file is unusable; built-in images are known to work."""
     if isinstance(asset, ImageFile):
         asset.check(decode=decode)
 

@@ -12,12 +12,12 @@ from smile_synth.recipe.assets import Split
 
 AssetT = TypeVar("AssetT", bound=Asset)
 
-# One turn deals five images of a class; three images are enough for every part to have one.
+# One round assigns five images of a class; three images are enough for every part to get one.
 _TURN: tuple[Split, ...] = ("pretrain", "probe-train", "probe-test", "pretrain", "pretrain")
 
 
 def part_of(assets: Sequence[AssetT], split: Split, what: str) -> Sequence[AssetT]:
-    """Return the images of one part, dealt out class by class in the order of their hashed names.
+    """Return the images of one part, assigned class by class in the order of their hashed names.
 
     Args:
         assets: the whole set.
@@ -28,16 +28,14 @@ def part_of(assets: Sequence[AssetT], split: Split, what: str) -> Sequence[Asset
         Three fifths for ``pretrain``, one fifth for each other part; never empty.
 
     Raises:
-        AssetError: there are fewer than three images to deal out.
+        AssetError: there are fewer than three images to split.
     """
     if split == "all":
         return assets
     if len(assets) < 3:
-        raise AssetError(
-            f"assets.split {split!r} needs at least 3 {what} to deal out, got {len(assets)}; add images, or use 'all'"
-        )
-    dealt = sorted(assets, key=lambda asset: (asset.class_name, _hashed(asset.name)))
-    chosen = {asset.name for n, asset in enumerate(dealt) if _TURN[n % len(_TURN)] == split}
+        raise AssetError(f"assets.split {split!r} needs at least 3 {what}, got {len(assets)}; add images, or use 'all'")
+    ordered = sorted(assets, key=lambda asset: (asset.class_name, _hashed(asset.name)))
+    chosen = {asset.name for n, asset in enumerate(ordered) if _TURN[n % len(_TURN)] == split}
     return tuple(asset for asset in assets if asset.name in chosen)
 
 

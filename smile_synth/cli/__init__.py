@@ -37,7 +37,7 @@ EXIT_BROKEN_PIPE = 141
 
 
 class OneLineErrors(TyperGroup):
-    """A command group that turns bad input into one line and exit code 2, unless ``--debug`` stands anywhere."""
+    """A command group that turns bad input into one line and exit code 2, unless ``--debug`` is given."""
 
     _debug = False
 
@@ -83,7 +83,7 @@ def _print_version(value: bool) -> None:
 
 @app.callback()
 def _root(
-    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error; may stand anywhere."),
+    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error; may be given anywhere."),
     version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Print the version."),
 ) -> None:
     """Pretrain video models with no natural video: render, look, pretrain, probe."""
@@ -98,6 +98,6 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def main() -> None:
-    """Run the command line; SIGTERM, as clusters send it, ends a command the way Ctrl-C does."""
+    """Run the command line; SIGTERM, as clusters send it, ends a command as Ctrl-C does."""
     signal.signal(signal.SIGTERM, _interrupt)
     app()

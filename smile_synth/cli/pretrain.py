@@ -24,10 +24,12 @@ def pretrain(
         bool, typer.Option("--resume", help="Resume from the latest checkpoint, if there is one.")
     ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    max_hours: Annotated[float | None, typer.Option(min=0, help="Save and stop after so long.")] = None,
+    max_hours: Annotated[float | None, typer.Option(min=0, help="Save and stop after this many hours.")] = None,
     processes: Annotated[int, typer.Option(min=1, help="Processes on this host that train together.")] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, estimate, and exit.")] = False,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="key.sub=value over the recipe; repeatable.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="key.sub=value instead of the recipe's; repeatable.")
+    ] = None,
 ) -> None:
     """Train a student on rendered clips.
 

@@ -32,7 +32,7 @@ def preview(
         Path("preview.png"), "--out", "-o", help="Picture: .png or .jpg; animation: .gif, .webp, .mp4."
     ),
     clip: int | None = typer.Option(None, "--clip", min=0, help="First clip to show; without --clips, only this one."),
-    clips: int | None = typer.Option(None, "--clips", min=1, max=64, help="How many clips to show; 4 unless told."),
+    clips: int | None = typer.Option(None, "--clips", min=1, max=64, help="How many clips to show; 4 by default."),
     columns: int = typer.Option(8, "--columns", min=1, max=64, help="Frames of a clip in a picture."),
     boxes: bool = typer.Option(False, "--boxes", help="Draw the box of every object."),
     paths: bool = typer.Option(False, "--paths", help="Draw the trajectory of every object up to the frame."),
@@ -168,7 +168,7 @@ def _from_store(path: Path, first: int, count: int, *, with_motion: bool) -> _Sh
         for row, clip in enumerate(clips)
     ]
     if with_motion and store.motion_cell_px is None:
-        raise StoreError(f"{path} holds no motion; render it anew, or preview its recipe with --motion")
+        raise StoreError(f"{path} holds no motion; render it again, or preview its recipe with --motion")
     return _Shown(
         store.read_frames(clips),
         boxes_BKT4,

@@ -25,15 +25,17 @@ def register(app: typer.Typer) -> None:
 def render(
     recipe: Annotated[str | None, typer.Argument(help="Bundled recipe or YAML file with a dataset section.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the store.")] = None,
-    workers: Annotated[int | None, typer.Option(min=0, help="Processes; by default one a core.")] = None,
+    workers: Annotated[int | None, typer.Option(min=0, help="Processes; by default one per core.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed, instead of the recipe's.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="key.sub=value over the recipe; repeatable.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="key.sub=value instead of the recipe's; repeatable.")
+    ] = None,
     truth: Annotated[
-        str | None, typer.Option(help="Keep dense truth, too: flow,visibility,tracks or some of them.")
+        str | None, typer.Option(help="Store dense ground truth, too: flow,visibility,tracks or some of them.")
     ] = None,
     shards: Annotated[str | None, typer.Option(help="Render only this part, such as 3/16; then --finish.")] = None,
     finish: Annotated[bool, typer.Option("--finish", help="Check that all parts are there, and seal.")] = False,
-    engine: Annotated[str, typer.Option(help="processes, or ray: on the Ray cluster that is running.")] = "processes",
+    engine: Annotated[str, typer.Option(help="processes, or ray: on the running Ray cluster.")] = "processes",
 ) -> None:
     """Render a recipe's clips into a store.
 

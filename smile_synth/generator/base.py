@@ -20,7 +20,7 @@ ParamsT = TypeVar("ParamsT", bound=StrictParams)
 
 @dataclass(frozen=True)
 class GeneratorContext:
-    """What a generator is given beside its own parameters.
+    """What a generator is given in addition to its parameters.
 
     Args:
         canvas: size of every clip.

@@ -32,7 +32,7 @@ class Dataset:
         params: what to render.
         seed: seed of the dataset, 0 or more.
         folder: what relative paths in ``params`` start from, usually the recipe's folder.
-        typed: the recipe as it stands on the command line, for the command that repeats a clip.
+        typed: the recipe as given on the command line, for the command that repeats a clip.
         assets: the images that ``params`` name, listed before; by default they are listed now.
 
     Raises:

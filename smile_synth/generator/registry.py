@@ -144,7 +144,7 @@ def _source_files(file: Path) -> set[Path]:
 
 
 def _entry_points() -> list[EntryPoint]:
-    # A package that is found twice (an editable install beside its build folder) registers the same thing twice.
+    # A package that is found twice (an editable install and its build folder) registers the same thing twice.
     points = {(point.name, point.value): point for point in entry_points(group=GROUP)}
     return sorted(points.values(), key=lambda point: (not point.value.startswith(BUNDLED), point.name, point.value))
 
@@ -156,7 +156,7 @@ def _registered(name: str) -> EntryPoint:
         known = registered_names()
         raise GeneratorError(
             f"there is no generator {name!r}.{nearest(name, known)} Known: {', '.join(known)}. Your own: "
-            "package.module:Class, or file.py:Class beside the recipe"
+            "package.module:Class, or file.py:Class relative to the recipe"
         )
     if len(found) > 1:
         raise GeneratorError(f"generator {name!r} is {_duplicate(found)}; uninstall one, or name it as module:Class")

@@ -59,7 +59,7 @@ _GENERATOR = Template('''\
     pytest test_$name.py                                  the same, as tests
     smile-synth render $name.yaml --out $name.zarr        render a dataset
 
-It works as it stands: coloured discs that move over photographs. Change whatever you like.
+It works as is: coloured discs that move over photographs. Change whatever you like.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class ${cls}Params(StrictParams):
 
     num_objects: int = Field(3, ge=1, le=32, description="most discs of a clip; each has 1 to this many")
     softness: float = Field(0.1, ge=0.02, le=1, description="width of the soft edge, as a part of the radius")
-    # Parameters that others wrote can be taken in whole: paths, sizes and turning, and backgrounds with a camera.
+    # Groups of parameters can be reused: paths, sizes and rotation, and backgrounds with a camera.
     motion: MotionParams = Field(MotionParams(), description="path, size and angle over time")
     background: BackgroundParams = Field(BackgroundParams(), description="what the discs move over")
 
@@ -96,12 +96,12 @@ class $cls(Generator[${cls}Params]):
 
     @property
     def max_objects(self) -> int:
-        """Most layers that a scene has: the store keeps this many places for boxes and poses."""
+        """Most layers of a scene; the store reserves this many slots for boxes and poses."""
         return self.params.num_objects
 
     @property
     def label_specs(self) -> Mapping[str, LabelSpec]:
-        """What is said of every clip or object; the store keeps these labels, and probes can ask for them."""
+        """Labels of every clip or object; the store holds them, and probes can ask for them."""
         return {
             **motion_label_specs(),
             "colour": LabelSpec("Colour of the disc", "class", "object", classes=tuple(COLOURS)),

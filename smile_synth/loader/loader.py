@@ -353,7 +353,7 @@ def _motion_readers(stores: Sequence[Store]) -> list[ArrayReader]:
     if None in cells:
         store = stores[cells.index(None)]
         raise LoaderError(
-            f"motion is asked for, but {store.path} holds none; render it anew with "
+            f"motion is asked for, but {store.path} holds none; render it again with "
             "--set dataset.store.motion.cell_px=8, or another size that divides the canvas"
         )
     if len(set(cells)) > 1:

@@ -23,7 +23,7 @@ def inlined(function: Callable[P, R]) -> Callable[P, R]:
 def entry_point(signature: str | Any) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Compile a function for one signature at import, or load it from the cache of an earlier process.
 
-    The cache lies beside the source or, where that is read-only, in the user's cache folder; ``NUMBA_CACHE_DIR``
+    The cache lies next to the source or, where that is read-only, in the user's cache folder; ``NUMBA_CACHE_DIR``
     names another place. Without any writable place every process compiles for itself.
 
     Args:

@@ -1,4 +1,4 @@
-"""Several processes on this host that work together, without a launcher beside us."""
+"""Several processes on this host that work together, without a launcher such as torchrun."""
 
 from __future__ import annotations
 

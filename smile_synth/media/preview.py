@@ -25,7 +25,7 @@ MOVING_SUFFIXES = (".gif", ".webp", ".mp4")
 MOST_PIXELS_A_SIDE = {".jpg": 65_535, ".jpeg": 65_535, ".gif": 65_535, ".webp": 16_383, ".mp4": 16_384}
 GAP_PX = 2
 CAPTION_PX = 12
-# What the words beside the colour wheel need.
+# Space for the words next to the colour wheel.
 LEGEND_WIDTH_PX = 400
 PAPER = (255, 255, 255)
 INK = (70, 70, 70)
@@ -115,7 +115,7 @@ def animation(
         boxes_BKT4: as for ``contact_sheet``.
         tile_px: longest side that small frames are enlarged to; larger ones stay.
         show_boxes, show_paths: as for ``contact_sheet``.
-        motion_BTHW2: the same, shown beside each clip.
+        motion_BTHW2: the same, shown next to each clip.
 
     Returns:
         uint8 (T, rows, columns, 3), rows and columns even, as video codecs want them.

@@ -69,7 +69,7 @@ def separable_positions(grid: TokenGrid, width: int) -> Tensor:
     """
     third = width // 6 * 2
     if third < 2:
-        raise ModelError(f"separable positions need a width of at least 6 channels, got {width}: widen the student")
+        raise ModelError(f"separable positions need an embedding dimension of at least 6, got {width}: raise it")
     codes = []
     sizes = (grid.tubelets, grid.rows, grid.columns)
     for axis, (size, channels) in enumerate(zip(sizes, (third, third, width - 2 * third), strict=True)):

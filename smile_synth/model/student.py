@@ -27,7 +27,7 @@ EXTRA_WEIGHTS = ("visible_head.", "motion_head.", "motion_decoder.", "encoder_to
 
 @dataclass(frozen=True)
 class ExtraHeads:
-    """What a student predicts beside the published targets of hidden tokens; 0 where it does not.
+    """What a student predicts in addition to the published targets of hidden tokens; 0 for none.
 
     Args:
         visible_dim: values predicted for a visible token, by one linear layer on the encoder's output.

@@ -22,7 +22,7 @@ from torch import Tensor
 from smile_synth.errors import WeightsError, printable
 from smile_synth.model.torchscript import is_torchscript, read_torchscript
 
-# What published checkpoints carry beside tensors: settings of the run, as plain data.
+# What published checkpoints carry in addition to tensors: settings of the run, as plain data.
 _NUMPY_SCALAR = np.float64(0).__reduce__()[0]
 _DATA_TYPES: list[Any] = [
     argparse.Namespace,
@@ -196,7 +196,7 @@ def check_fit(module: torch.nn.Module, weights: Mapping[str, Tensor], source: st
 
 
 def metadata_of(path: Path) -> dict[str, str]:
-    """Return the texts beside the tensors of a ``.safetensors`` file.
+    """Return the text metadata of a ``.safetensors`` file.
 
     Raises:
         WeightsError: it cannot be read.
@@ -231,7 +231,7 @@ def _refusal(path: Path, problem: pickle.UnpicklingError) -> str:
     if found is None:
         return f"cannot read the weights in {path}: it is damaged, or no file of weights"
     return (
-        f"{path} was not read: beside weights it holds {printable(found[1])}, and unpickling that could run code; "
+        f"{path} was not read: besides weights it holds {printable(found[1])}, and unpickling that could run code; "
         "save the weights alone (as .safetensors) where you trust the file"
     )
 

@@ -53,6 +53,6 @@ class AssetsParams(StrictParams):
     licence: str = Field("", description="licence of the images in your own folders, written into the store")
     on_bad: Literal["stop", "skip"] = Field(
         "stop",
-        description="stop over images of your own that cannot serve (damaged, too small, without transparency), or "
+        description="stop at unusable images of your own (damaged, too small, without transparency), or "
         "read every image first and use the others; the asset table lists those that are used",
     )

@@ -20,25 +20,25 @@ class CanvasParams(StrictParams):
 
     @property
     def canvas(self) -> Canvas:
-        """The same for those who draw and read."""
+        """The same as a ``Canvas``."""
         return Canvas(self.height, self.width, self.frames)
 
 
 TruthKind = Literal["flow", "visibility", "tracks"]
-# Where the recipe names no size of cells: that of half a usual patch, or what comes nearest to it.
+# The default size of cells: half a usual patch, or the nearest size that divides the canvas.
 USUAL_CELL_PX = 8
 DEFAULT_CELLS_PX = range(4, 17)
 
 
 class MotionParams(StrictParams):
-    """The exact motion of what is visible, kept beside the frames."""
+    """The exact motion of what is visible, stored with the frames."""
 
     cell_px: int | None = Field(
         None,
         ge=1,
         le=16,
         description="side of the cells whose mean motion is kept, in pixels; it must divide both sides of the canvas. "
-        "null: 8, or the size of 4 to 16 px nearest to 8 that does; no motion where none does",
+        "null: the size of 4 to 16 px nearest to 8 that does; no motion if none does",
     )
 
 
@@ -52,7 +52,7 @@ class StoreParams(StrictParams):
     )
     truth: tuple[TruthKind, ...] = Field(
         (),
-        description="dense truth to keep as further arrays: flow (forward and backward), visibility (the layer that "
+        description="dense ground truth to store: flow (forward and backward), visibility (the layer that "
         "every pixel shows), tracks (of a grid of points)",
     )
 
@@ -69,10 +69,10 @@ class DatasetParams(StrictParams):
 
     clips: int = Field(1024, ge=1, le=1_000_000_000, description="number of clips")
     canvas: CanvasParams = Field(CanvasParams(), description="size of every clip")
-    generator: str = Field("cutouts", description="name, package.module:Class, or file.py:Class beside the recipe")
+    generator: str = Field("cutouts", description="name, package.module:Class, or file.py:Class relative to the recipe")
     params: dict[str, Any] = Field(default_factory=dict, description="the generator's own parameters")
     clip_timeout_s: float = Field(
-        60.0, gt=0, le=86400, description="seconds after which sampling a clip is taken to hang, and ends the render"
+        60.0, gt=0, le=86400, description="seconds after which sampling a clip counts as hung and stops the render"
     )
     assets: AssetsParams = Field(AssetsParams(), description="where backgrounds and objects come from")
     store: StoreParams = Field(StoreParams(), description="layout of the store")

@@ -117,14 +117,14 @@ class TeacherParams(StrictParams):
 class MotionTargetParams(StrictParams):
     """Exact motion as a target: the displacement within each token's tubelet, known from the scene.
 
-    It is divided by one standard deviation for the whole dataset, never per token: what a token moves on the whole is
-    what is to be learned.
+    It is divided by one standard deviation for the whole dataset, never per token: the speed of a token is part of what
+    is to be learned.
     """
 
     NO_EFFECT = (NoEffect(("head",), when=lambda motion: not motion.of_hidden, why="where tokens are {tokens!r}"),)
 
     weight: float | None = Field(default=None, gt=0)
-    """Weight of the motion losses beside features or pixels; absent: 1."""
+    """Weight of the motion losses relative to features or pixels; absent: 1."""
     tokens: Literal["all", "hidden", "visible"] = "all"
     """Whose motion is predicted: that of ``hidden`` tokens by the decoder, that of ``visible`` ones by one linear layer
     on the encoder's output, or both, each with its own mean."""
@@ -173,7 +173,7 @@ class TargetParams(StrictParams):
     )
 
     kind: Literal["features", "pixels", "both", "motion"] = "features"
-    """Features of the teacher, normalised pixels, both side by side, or ``motion`` alone."""
+    """Features of the teacher, normalised pixels, both, or ``motion`` alone."""
     standardise: Literal["channel", "token", "none"] | None = None
     """How features are standardised: per ``channel`` over all tokens of the clip (published, and the default), per
     ``token`` over its channels, or not."""
@@ -292,7 +292,7 @@ class RuntimeParams(StrictParams):
     and huge students on CUDA."""
     threads: Positive | None = None
     """Threads of a process's arithmetic on CPU; absent: torch's own choice, mostly one a core. Students of a million
-    weights are faster with 1, most of all beside other work."""
+    weights are faster with 1, above all on a busy machine."""
 
 
 class WatchParams(StrictParams):
@@ -307,7 +307,7 @@ class WatchParams(StrictParams):
     probe_every_epochs: int = Field(default=0, ge=0)
     """Epochs between two probes with the recipe's section ``probe``; 0: none."""
     tensorboard: bool = True
-    """Write TensorBoard files beside the JSON lines."""
+    """Write TensorBoard files as well as the JSON lines."""
 
 
 class CheckpointParams(StrictParams):
@@ -316,7 +316,7 @@ class CheckpointParams(StrictParams):
     every_steps: Positive = 500
     """Steps between two checkpoints of the latest state."""
     milestone_every_steps: int = Field(default=0, ge=0)
-    """Steps between two milestones, checkpoints that are kept beside the latest; 0: only the end of each stage."""
+    """Steps between two milestones, checkpoints kept in addition to the latest; 0: only the end of each stage."""
     keep_milestones: Positive = 5
     """Milestones kept, the newest; ends of stages are kept always."""
 
@@ -328,7 +328,7 @@ class PretrainParams(StrictParams):
         NoEffect(
             ("epochs", "max_steps", "mask"),
             when=lambda pretrain: bool(pretrain.stages),
-            why="beside stages",
+            why="together with stages",
             instead="set it in each stage",
         ),
         NoEffect(
@@ -353,7 +353,7 @@ class PretrainParams(StrictParams):
     mask: MaskParams | None = None
     """Which tokens are hidden, where there is one stage; absent: trajectory masks, 0.8 of all tokens."""
     stages: tuple[StageParams, ...] = ()
-    """Several stages, one after the other; then ``epochs``, ``max_steps`` and ``mask`` stand in each of them."""
+    """Several stages, one after the other; then ``epochs``, ``max_steps`` and ``mask`` are given in each of them."""
     optimizer: OptimizerParams = OptimizerParams()
     """AdamW and its learning rate, for stages that bring none of their own."""
     loading: LoadingParams = LoadingParams()

@@ -1,4 +1,4 @@
-"""What to ask a frozen model: questions, where their clips come from, and how answers are read off.
+"""What to probe in a frozen model: questions, their clips and classifiers.
 
 This module imports no torch: recipes are read wherever the command line starts.
 """
@@ -25,7 +25,7 @@ FASTER = "faster"
 class SourceParams(StrictParams):
     """A family of clips to ask about; train and test differ in photographs, objects and seed."""
 
-    generator: str = Field("cutouts", description="name, package.module:Class, or file.py:Class beside the recipe")
+    generator: str = Field("cutouts", description="name, package.module:Class, or file.py:Class relative to the recipe")
     params: dict[str, Any] = Field(default_factory=dict, description="the generator's own parameters")
     assets: AssetsParams = Field(AssetsParams(), description="where backgrounds and objects come from")
 
@@ -128,7 +128,7 @@ class SupervisedParams(StrictParams):
 
 
 class ProbeParams(StrictParams):
-    """Which questions are put to a frozen model, and how its answers are read off."""
+    """Which questions are asked about frozen features, and which classifiers answer them."""
 
     NO_EFFECT = (
         NoEffect(
@@ -149,14 +149,14 @@ class ProbeParams(StrictParams):
     canvas: CanvasParams | None = Field(None, description="size of the clips; none means what the model takes")
     sources: dict[str, SourceParams] = Field(default_factory=dict, description="families of clips by name")
     questions: tuple[QuestionParams, ...] = Field(min_length=1, description="what is asked")
-    classifiers: tuple[ClassifierName, ...] = Field(("linear",), min_length=1, description="how answers are read off")
+    classifiers: tuple[ClassifierName, ...] = Field(("linear",), min_length=1, description="classifiers of features")
     baselines: tuple[BaselineName, ...] = Field(
         ("untrained", "differences", "teacher"),
         description="baselines: the same network untrained, raw frame differences, the teacher, and the same network "
         "trained from scratch on the answers",
     )
     blocks: tuple[Annotated[int, Field(ge=1)], ...] = Field(
-        (), description="blocks of the encoder, counted from 1, whose tokens are probed beside those of the last one"
+        (), description="blocks of the encoder, counted from 1, whose tokens are probed in addition to the last block's"
     )
     linear: LinearProbeParams = Field(LinearProbeParams(), description="of the classifier 'linear'")
     knn: NeighboursParams = Field(NeighboursParams(), description="of the classifier 'knn'")

@@ -28,9 +28,9 @@ MAX_OFFSET = float(1 << 29)
 MAX_POSITION = float(1 << 22)
 # A texture is filtered down when it has more than this many texels to a drawn pixel.
 MIN_SHRINK = 1.25
-# An object is filtered afresh each time its size has halved, this often at most.
+# An object is filtered again each time its size has halved, at most this often.
 MAX_HALVINGS = 16
-# Coverage is kept in blocks of so many columns, which vector instructions handle without a rest.
+# Columns a block of coverage: vector instructions need no remainder loop.
 BLOCK = 64
 # Where a pose magnifies more than this, its row bounds are not trusted and all rows are tried.
 MAX_BOUNDED_SCALE = 4096.0
@@ -51,7 +51,7 @@ Step = tuple[bool, int, int, int, int, int, int]
 NOT_DRAWN: Step = (False, 0, 0, 0, 0, 0, 0)
 
 
-# ---- From floats to integers: shared with the reference. Only + - * / and sqrt, which IEEE 754 rounds one way. ----
+# ---- From floats to integers: shared with the reference. Only + - * / and sqrt, whose rounding IEEE 754 defines. ----
 
 
 @inlined
@@ -234,7 +234,7 @@ def _filtered(texture_HWC: Bytes, num_rows: int, num_columns: int, margin: int) 
 @inlined
 def _lerp(first: Any, second: Any, weight: Any) -> Any:
     """Blend two texels, lane by lane; ``weight`` is 0 to 255 of 256, for the second."""
-    # Whole words may borrow between lanes on the way: every lane of the sum is in range again.
+    # Whole words may borrow between lanes in between: every lane of the sum is in range again.
     return (((first << _S8) + (second - first) * weight + _HALF_LANES) >> _S8) & _LANES
 
 

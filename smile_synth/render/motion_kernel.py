@@ -1,7 +1,7 @@
 """The compiled part of motion: how far what is visible in each cell moves from one frame to the next.
 
-Weights are whole numbers, so that sums of them depend on no order; displacements are float64 in + - * / only, which
-IEEE 754 rounds one way; the mean is rounded to ``STEPS_PER_PX``. The same scene gives the same bytes everywhere.
+Weights are whole numbers, so that sums of them depend on no order; displacements are float64 in + - * / only, whose
+rounding IEEE 754 defines; the mean is rounded to ``STEPS_PER_PX``. The same scene gives the same bytes everywhere.
 
 Nothing is imported from kernel.py: numba's cache is renewed only when the file of the entry point changes.
 """
@@ -20,13 +20,13 @@ from smile_synth.machine.compiled import entry_point, inlined
 STEPS_PER_PX = 256.0
 # Farther than this nothing is followed: a point that meets the camera's horizon goes to infinity.
 MAX_MOTION_PX = 16384.0
-# A cell is undefined when more than one part in so many of what is visible in it has no motion.
+# A cell is undefined when more than 1 / this of its visible area has no motion.
 UNDEFINED_SHARE = 16
 # What is visible of a pixel under no layer, in the steps of alpha.
 _ALL = 255
 _0, _1, _2 = np.uint64(0), np.uint64(1), np.uint64(2)
 _8, _128 = np.uint16(8), np.uint16(128)
-# Columns are handled in blocks of so many, as coverage is kept.
+# Columns a block, as in the coverage arrays.
 BLOCK = 64
 
 Counts = npt.NDArray[np.int64]
@@ -88,7 +88,7 @@ def _show_all(visible_HW: Any) -> None:
 @inlined
 def _add_run(visible_N: Any, alpha_N: Any, lever: Any, weights_N: Any, levers_N: Any) -> None:
     """Take what one run of a layer hides from the pixels' visible rest, and add it up by column."""
-    # 16 bits hold all of it; and the compiler sees that no rest is left beside the vectors.
+    # 16 bits hold all of it; and the compiler needs no remainder loop after the vectors.
     for i in range(len(alpha_N) // BLOCK * BLOCK):
         rest = np.uint16(visible_N[i])
         product = np.uint16(np.uint16(rest * np.uint16(alpha_N[i])) + _128)

@@ -1,4 +1,4 @@
-"""How objects move: path, size and angle over time, and what is said of them."""
+"""How objects move: path, size and angle over time, and their labels."""
 
 from __future__ import annotations
 

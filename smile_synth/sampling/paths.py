@@ -171,7 +171,7 @@ def sample_bouncing_path(
     speed, angle = rng.uniform(*params.speed_px) * scale_of(canvas), rng.uniform(0, 2 * math.pi)
     step = speed * np.array([math.cos(angle), math.sin(angle)])
     free = rng.random(2) * room + np.arange(canvas.num_frames)[:, None] * step
-    # Unfolded, the bouncing path is straight; folding it back at multiples of the room gives the bounces.
+    # Unfolded, the bouncing path is straight; folding it back at multiples of the free space gives the bounces.
     folded = np.mod(free, 2 * room)
     path: Array = low + np.where(folded > room, 2 * room - folded, folded)
     return path

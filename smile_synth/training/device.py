@@ -80,7 +80,7 @@ def naming_memory(device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def using_threads(count: int | None) -> Iterator[None]:
-    """Compute with so many threads inside; None leaves torch's choice."""
+    """Compute with this many threads; None leaves torch's choice."""
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)
     try:

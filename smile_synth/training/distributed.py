@@ -118,7 +118,7 @@ class World:
     Args:
         info: which of them we are.
         device: what we compute on.
-        store: what they tell one another beside tensors; None where we are alone.
+        store: how they exchange anything but tensors; None for a single process.
     """
 
     info: RankInfo

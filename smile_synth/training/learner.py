@@ -187,7 +187,7 @@ class Learner:
         for start in range(0, count, size):
             part = clips.part(start, start + size)
             target = self.objective.targets(part.frames_BTHWC, part.motion_BTHW2)
-            # Autocast would round the pixels the same way later; now it saves half of their memory.
+            # Autocast would round the pixels alike later; now it saves half of their memory.
             video = normalise(part.frames_BTHWC, dtype=self.precision)
             for number, is_masked_BN in enumerate(masks_MBN[:, start : start + size]):
                 is_last = start + size >= count and number == len(masks_MBN) - 1

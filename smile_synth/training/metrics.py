@@ -1,4 +1,4 @@
-"""Metrics of a run: one JSON line a look, TensorBoard beside it."""
+"""Metrics of a run: JSON lines, and TensorBoard on request."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class MetricsLog:
 
     Args:
         folder: the run's folder; holds ``metrics.jsonl`` and ``tensorboard/``.
-        after_step: lines of later updates are dropped first; they will be written anew.
+        after_step: lines of later updates are dropped first; they will be written again.
         tensorboard: whether to write TensorBoard files too.
     """
 

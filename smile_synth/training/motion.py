@@ -15,7 +15,7 @@ from smile_synth.masking.masks import motion_cells
 from smile_synth.recipe.pretrain import MotionTargetParams
 from smile_synth.store import Store
 
-# Enough for three digits of the deviation; fewer where the stores hold fewer.
+# Enough for three digits of the standard deviation; fewer where the stores hold fewer.
 CLIPS_TO_MEASURE = 1024
 CLIPS_AT_ONCE = 64
 MOTION = "motion"
@@ -46,7 +46,7 @@ def check_motion(stores: Sequence[Store], grid: TokenGrid, params: MotionTargetP
                 problem = f"holds motion in cells of {cell_px} px, which do not divide {what} of {grid.patch_size} px"
         if problem:
             raise TrainingError(
-                f"the recipe trains on motion, but {store.path} {problem}; render it anew: "
+                f"the recipe trains on motion, but {store.path} {problem}; render it again: "
                 f"smile-synth render {recipe} --out NEW.zarr --set dataset.store.motion.cell_px={fits}"
             )
 

@@ -21,7 +21,7 @@ def build_adamw(
 
     Args:
         model: its parameters that require gradients are trained.
-        learning_rate: the first step's; the schedule sets it anew at every step.
+        learning_rate: the first step's; the schedule sets it at every step.
         betas, eps, weight_decay: as in AdamW.
     """
     named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]

@@ -1,4 +1,4 @@
-"""Everything that is checked before a training starts, and what can be said of it beforehand."""
+"""Everything that is checked before a run starts, and the plan that is printed before it."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ def _check_stores(stores: Sequence[Store], recipe: Recipe) -> Canvas:
         if wanted != first:
             raise StoreError(
                 f"the recipe's clips are {wanted}, those of {stores[0].path} are {first}; "
-                f"render the recipe anew, or set dataset.canvas to the store's size"
+                f"render the recipe again, or set dataset.canvas to the store's size"
             )
     return first
 
@@ -229,7 +229,7 @@ def _find_state(
         if kept:
             raise CheckpointError(
                 f"{latest} is missing, but {kept[-1].name} is there: copy it to {latest.name} to resume from it, "
-                f"or choose another --out to start anew"
+                f"or choose another --out to start from scratch"
             )
         return None, ""
     state, note = folder.checkpoints().newest_whole()

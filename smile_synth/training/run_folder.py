@@ -33,7 +33,7 @@ class RunFolder:
 
     @property
     def metrics(self) -> Path:
-        """One JSON line a look."""
+        """One JSON line per logged step."""
         return self.path / "metrics.jsonl"
 
     @property

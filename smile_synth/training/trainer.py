@@ -34,7 +34,7 @@ from smile_synth.training.summary import RunSummary
 from smile_synth.training.view import TrainingView
 from smile_synth.training.watch import Pace, Watch
 
-# Metrics by name of a student's weights (by published key names), said of the update named in the second argument.
+# Metrics by name of a student's weights (by published key names), for the update named in the second argument.
 Evaluate = Callable[[Mapping[str, torch.Tensor], str], Mapping[str, float]]
 # Makes one, given the student's shape, a folder of its own, and the device.
 PrepareEvaluation = Callable[[StudentShape, Path, torch.device], Evaluate]

@@ -1,4 +1,4 @@
-"""Watching a training: its pace, whether its features collapse, and pictures of where it errs."""
+"""Watching a run: its speed, whether its features collapse, and images of its errors."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ def test_parts_of_a_users_folder_hold_every_class(tmp_path: Path) -> None:
 def test_two_images_cannot_be_split_into_three_parts(tmp_path: Path) -> None:
     save(tmp_path / "a.png", gradient())
     save(tmp_path / "b.png", gradient())
-    with pytest.raises(AssetError, match="at least 3 backgrounds to deal out, got 2"):
+    with pytest.raises(AssetError, match="at least 3 backgrounds, got 2"):
         build(tmp_path, backgrounds=".", split="pretrain")
 
 

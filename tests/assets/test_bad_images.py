@@ -1,4 +1,4 @@
-"""Images of the user's own that cannot serve: refused or skipped by name, never waited for."""
+"""Unusable images of the user's own: refused or skipped by name, never waited for."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def test_all_bad_images_are_listed_at_once(tmp_path: Path, capsys: pytest.Captur
     with pytest.raises(AssetError) as caught:
         _ = build(tmp_path, backgrounds=".").rows
     message = str(caught.value)
-    assert message.startswith("4 images cannot serve: ")
+    assert message.startswith("4 images cannot be used: ")
     for found in (
         "bad-000.png is empty",
         "bad-001.png is empty",
@@ -186,7 +186,7 @@ def test_all_bad_images_are_listed_at_once(tmp_path: Path, capsys: pytest.Captur
 
 def test_of_many_bad_images_twenty_are_named(tmp_path: Path) -> None:
     spoiled(tmp_path, 1, 33)
-    with pytest.raises(AssetError, match="33 images cannot serve") as caught:
+    with pytest.raises(AssetError, match="33 images cannot be used") as caught:
         _ = build(tmp_path, backgrounds=".").rows
     assert str(caught.value).count("is empty") == 20
     assert "; and 13 more; " in str(caught.value)
@@ -232,7 +232,7 @@ def test_repairing_an_image_moves_no_other_from_part_to_part(tmp_path: Path) -> 
 
 def test_skipping_everything_is_refused(tmp_path: Path) -> None:
     spoiled(tmp_path, 0, 3)
-    with pytest.raises(AssetError, match=r"none of the 3 backgrounds of .* can serve: .*bad-000.png is empty"):
+    with pytest.raises(AssetError, match=r"none of the 3 backgrounds of .* is usable: .*bad-000.png is empty"):
         build(tmp_path, backgrounds=".", on_bad="skip")
 
 

@@ -1,4 +1,4 @@
-"""Code that hangs is ended; alarms of others go on."""
+"""Code that hangs is stopped; alarms of others keep running."""
 
 from __future__ import annotations
 

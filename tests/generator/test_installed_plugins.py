@@ -1,4 +1,4 @@
-"""Plug-ins as users have them: packages built and installed, and files beside a recipe, in worker processes too."""
+"""Plug-ins as users have them: packages built and installed, and files next to a recipe, in worker processes too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Generators are found by name, by module and by file; what is broken says why, and the rest goes on."""
+"""Generators are found by name, by module and by file; what is broken says why, and the rest keeps working."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def test_damaged_motion_is_skipped_with_its_clip(tmp_path: Path) -> None:
 def test_motion_that_no_store_holds_is_an_error_that_says_how_to_render_it(tmp_path: Path, store: Store) -> None:
     still = TinyDataset(clips=8, motion=None)
     without = render_store(still, tmp_path / "without", recipe=still.recipe())
-    with pytest.raises(LoaderError, match=r"without holds none; render it anew with --set dataset.store.motion"):
+    with pytest.raises(LoaderError, match=r"without holds none; render it again with --set dataset.store.motion"):
         Loader([store, without], batch_size=4, seed=0, motion=True)
 
 

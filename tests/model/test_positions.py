@@ -40,5 +40,5 @@ def test_separable_positions_have_channels_for_each_axis() -> None:
 
 
 def test_too_narrow_students_are_refused() -> None:
-    with pytest.raises(ModelError, match="at least 6 channels, got 4"):
+    with pytest.raises(ModelError, match="at least 6, got 4"):
         separable_positions(GRID, 4)

@@ -32,7 +32,7 @@ class Dangerous:
 def test_code_in_a_pickle_does_not_run(tmp_path: Path) -> None:
     path, trace = tmp_path / "evil.pth", tmp_path / "was_run"
     torch.save({"model": WEIGHTS, "args": Dangerous(trace)}, path)
-    with pytest.raises(WeightsError, match=r"evil.pth was not read: beside weights it holds .*could run code"):
+    with pytest.raises(WeightsError, match=r"evil.pth was not read: besides weights it holds .*could run code"):
         read_file(path)
     assert not trace.exists()
     torch.load(path, weights_only=False)
@@ -56,7 +56,7 @@ class Shell:
 
 def test_the_refusal_names_what_was_found_and_gives_no_bad_advice(tmp_path: Path) -> None:
     torch.save({"model": WEIGHTS, "args": Shell()}, tmp_path / "evil.pth")
-    with pytest.raises(WeightsError, match=r"beside weights it holds (posix|nt)\.system, and unpickling") as caught:
+    with pytest.raises(WeightsError, match=r"besides weights it holds (posix|nt)\.system, and unpickling") as caught:
         read_file(tmp_path / "evil.pth")
     assert "weights_only" not in str(caught.value)
 

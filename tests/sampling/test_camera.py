@@ -1,4 +1,4 @@
-"""Camera motion: steady, centred, and what its figures say."""
+"""Camera motion: steady, centred, and its labels."""
 
 from __future__ import annotations
 

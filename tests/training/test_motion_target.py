@@ -1,4 +1,4 @@
-"""Training on motion: alone and beside pixels, resumed, on several ranks, exported, and without motion in the store."""
+"""Training on motion: alone and with pixels, resumed, on several ranks, exported, and without motion in the store."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_stores_without_motion_are_refused_with_the_command_that_renders_it(tmp_
     still = tiny_store(tmp_path, motion=None)
     with pytest.raises(
         TrainingError,
-        match=r"trains on motion, but .*clips.zarr holds no motion; render it anew: "
+        match=r"trains on motion, but .*clips.zarr holds no motion; render it again: "
         r"smile-synth render RECIPE --out NEW.zarr --set dataset.store.motion.cell_px=8",
     ):
         run_tiny(still, tmp_path / "run", tiny_recipe(target={"kind": "motion"}))

@@ -74,7 +74,7 @@ def test_what_does_not_fit_is_one_line_before_any_work(
     [
         ({"mask": {"masks_per_clip": 3}}, "divisible by masks_per_clip, got 4 and 3"),
         ({"max_steps": None}, "give epochs, max_steps or stages"),
-        ({"stages": [{"name": "a", "epochs": 1}]}, "max_steps has no effect beside stages"),
+        ({"stages": [{"name": "a", "epochs": 1}]}, "max_steps has no effect together with stages"),
         ({"teacher": {}}, "teacher has no effect where the target's kind is 'pixels'"),
         ({"optimizer": {"warmup_epochs": 1}}, "warmup_epochs and warmup_steps exclude each other"),
         ({"batchsize": 4}, "Did you mean 'batch_size'"),

@@ -25,7 +25,7 @@ def test_published_schedule_is_made_for_half_the_steps_with_two_masks() -> None:
     published = OptimizerParams(warmup_steps=0, schedule="published")
     stage = plan_stages(params(mask=MaskParams(masks_per_clip=2), optimizer=published), num_clips=64)[0]
     assert stage.schedule.num_steps == 24
-    assert stage.rate(16) == stage.rate(8), "the second pass starts where the first was half way"
+    assert stage.rate(16) == stage.rate(8), "the second epoch starts where the first was half way"
     assert stage.rate(47) == stage.schedule.rate(23)
 
 

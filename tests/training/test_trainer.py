@@ -34,7 +34,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 @pytest.fixture
 def stop_after(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Make a run stop as if it got SIGTERM once so many updates are done."""
+    """Make a run stop as if it got SIGTERM after this many updates."""
 
     def arrange(updates: int) -> None:
         original, done = Learner.update, 0
@@ -111,7 +111,7 @@ def test_stages_run_in_order_and_resume_in_whichever_it_was(
     run_tiny(store, tmp_path / "whole", recipe)
     rows = timeless_rows(tmp_path / "whole")
     assert [row["stage"] for row in rows] == ["objects"] * 3 + ["tubes"] * 4
-    assert rows[3]["learning_rate"] == 0, "the second stage warms up anew"
+    assert rows[3]["learning_rate"] == 0, "the second stage warms up again"
     stop_after(updates)
     run_tiny(store, tmp_path / "parts", recipe)
     run_tiny(store, tmp_path / "parts", recipe, resume=True)
