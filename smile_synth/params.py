@@ -101,6 +101,7 @@ class StrictParams(BaseModel):
 
     Every field of a subclass carries a description, its unit and its range. Numbers are finite, and neither true nor
     false is one. Mappings are sorted by key, so that nothing can depend on the order in which they were written.
+    A group of parameters that is given in part keeps the rest of the field's default.
 
     Attributes:
         NO_EFFECT: which fields are refused because they would do nothing; subclasses add to those of their bases.
@@ -117,6 +118,18 @@ class StrictParams(BaseModel):
         schema: CoreSchema = _tell_numbers_from_truth(handler(source), cls)
         return schema
 
+    @model_validator(mode="before")
+    @classmethod
+    def _keep_defaults_of_groups(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        filled = dict(values)
+        for name, field in cls.model_fields.items():
+            default = field.get_default(call_default_factory=True, validated_data={})
+            if isinstance(default, StrictParams) and isinstance(values.get(name), Mapping):
+                filled[name] = _filled(default, values[name])
+        return filled
+
     @model_validator(mode="after")
     def _sort_and_check_effects(self) -> StrictParams:
         for name, value in vars(self).items():
@@ -126,6 +139,18 @@ class StrictParams(BaseModel):
             for rule in vars(base).get("NO_EFFECT", ()):
                 rule.check(self)
         return self
+
+
+def _filled(default: StrictParams, given: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Return ``given`` with what the field's default sets and ``given`` does not: shapes over black stay over black."""
+    filled = dict(given)
+    for name in default.model_fields_set:
+        kept = getattr(default, name)
+        if name not in given:
+            filled[name] = kept
+        elif isinstance(kept, StrictParams) and isinstance(given[name], Mapping):
+            filled[name] = _filled(kept, given[name])
+    return filled
 
 
 def canonical(value: Any, depth: int = 0) -> Any:

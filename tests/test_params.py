@@ -134,3 +134,42 @@ def test_a_field_without_effect_is_refused_by_name_also_in_a_subclass() -> None:
 def test_parameters_cannot_change_after_they_were_checked() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         Inner().speed = 2.0  # type: ignore[misc]
+
+
+class Camera(StrictParams):
+    """Inside the inside."""
+
+    motion: str = Field("still", description="kind of motion")
+    strength: float = Field(1.0, description="factor")
+
+
+class Ground(StrictParams):
+    """Inside."""
+
+    kind: str = Field("photograph", description="what it is")
+    exponent: float = Field(1.3, description="of the spectrum")
+    camera: Camera = Field(Camera(), description="how it is seen")
+
+
+class Scenery(StrictParams):
+    """Parameters whose groups have defaults of their own."""
+
+    ground: Ground = Field(Ground(kind="black", camera=Camera(strength=2.0)), description="what is behind")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, Ground(kind="black", camera=Camera(strength=2.0))),
+        ({"exponent": 1.0}, Ground(kind="black", exponent=1.0, camera=Camera(strength=2.0))),
+        ({"camera": {"motion": "zoom"}}, Ground(kind="black", camera=Camera(motion="zoom", strength=2.0))),
+        ({"kind": "leaves"}, Ground(kind="leaves", camera=Camera(strength=2.0))),
+    ],
+)
+def test_a_group_given_in_part_keeps_the_rest_of_its_default(given: dict[str, object], expected: Ground) -> None:
+    assert Scenery.model_validate({"ground": given}).ground == expected
+
+
+def test_what_is_wrong_inside_a_group_is_still_refused() -> None:
+    with pytest.raises(ValidationError, match="grund"):
+        Scenery.model_validate({"ground": {"grund": 1}})

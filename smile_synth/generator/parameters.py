@@ -32,16 +32,22 @@ class ParameterRow:
     description: str
 
 
-def parameter_rows(model: type[BaseModel], prefix: str = "") -> Iterator[ParameterRow]:
-    """Yield every parameter of a model, those of models inside it under their dotted names."""
+def parameter_rows(model: type[BaseModel], prefix: str = "", defaults: Any = None) -> Iterator[ParameterRow]:
+    """Yield every parameter of a model, those of models inside it under their dotted names.
+
+    Args:
+        model: the parameters.
+        prefix: what precedes their names.
+        defaults: an instance of ``model`` that holds their defaults, where these are not the model's own.
+    """
     for name, info in model.model_fields.items():
+        default = getattr(defaults, name) if isinstance(defaults, model) else _default(info)
         inner = _model_in(info.annotation)
         if inner is not None:
-            yield from parameter_rows(inner, f"{prefix}{name}.")
+            yield from parameter_rows(inner, f"{prefix}{name}.", default)
         else:
-            yield ParameterRow(
-                f"{prefix}{name}", _kind(info.annotation), _allowed(info), _default(info), info.description or ""
-            )
+            shown = "" if default is PydanticUndefined else _plain(default)
+            yield ParameterRow(f"{prefix}{name}", _kind(info.annotation), _allowed(info), shown, info.description or "")
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:
@@ -89,11 +95,8 @@ def _bounds(rules: Iterable[Any]) -> str:
     return ", ".join(parts)
 
 
-def _default(info: FieldInfo) -> str:
-    value = info.get_default(call_default_factory=True, validated_data={})
-    if value is PydanticUndefined:
-        return ""
-    return _plain(value)
+def _default(info: FieldInfo) -> Any:
+    return info.get_default(call_default_factory=True, validated_data={})
 
 
 def _plain(value: Any) -> str:

@@ -27,6 +27,7 @@ class Outer(StrictParams):
     is_on: bool = Field(True, description="whether")
     name: str | None = Field(None, description="what it is called")
     inner: Inner = Field(Inner(), description="inside")
+    heavy: Inner = Field(Inner(weight=0.9), description="inside, with another default")
 
 
 @pytest.mark.parametrize(
@@ -39,6 +40,7 @@ class Outer(StrictParams):
         ParameterRow("is_on", "bool", "", "true", "whether"),
         ParameterRow("name", "str or null", "", "null", "what it is called"),
         ParameterRow("inner.weight", "float", "> 0, <= 1", "0.5", "share, 0 to 1"),
+        ParameterRow("heavy.weight", "float", "> 0, <= 1", "0.9", "share, 0 to 1"),
     ],
     ids=lambda row: row.name,
 )
