@@ -1,4 +1,4 @@
-"""``smile-synth info``: what is in a store, at a glance."""
+"""``smile-synth info``: show what a store holds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``smile-synth verify``: is every byte of a store what it was, and can it be repaired."""
+"""``smile-synth verify``: check every byte of a store, and repair it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
 
 def verify(
     store: Annotated[Path, typer.Argument(help="A finished store.")],
-    rerender: Annotated[int, typer.Option(min=0, help="Render so many random clips again, and compare.")] = 0,
+    rerender: Annotated[int, typer.Option(min=0, help="Render this many random clips again, and compare.")] = 0,
     repair: Annotated[bool, typer.Option("--repair", help="Render lost and damaged shards again.")] = False,
     folder: Annotated[Path, typer.Option(help="Where relative paths of the store's recipe start.")] = Path(),
     trust_code: Annotated[

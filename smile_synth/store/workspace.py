@@ -23,7 +23,7 @@ Receipt = dict[str, dict[str, Any]]
 
 
 class Workspace:
-    """What a store in the making keeps beside its shards; gone once the store is sealed.
+    """What an unfinished store keeps beside its shards; gone once the store is sealed.
 
     A shard is complete when its receipt is there: all its files were in place before.
 

@@ -38,7 +38,7 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class ShardPart:
-    """Every ``count``-th shard, from the ``place``-th one on, so that many hosts fill one store without talking.
+    """Every ``count``-th shard, from the ``place``-th one on, so that many hosts fill one store without communicating.
 
     Args:
         place: 1 to ``count``.
