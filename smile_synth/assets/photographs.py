@@ -96,7 +96,7 @@ PHOTOGRAPHS: tuple[Photograph, ...] = (
     _photograph(SCIKIT_LEARN, "flower.jpg", CC_BY, "vultilion, in scikit-learn"),
     _photograph(MATPLOTLIB, "grace_hopper.jpg", PUBLIC_DOMAIN, "US Navy, in matplotlib"),
 )
-# Beside them in the wheels, but plain, dark at the sides or blurred: they serve as crops only.
+# Also in the wheels, but plain, dark at the sides or blurred: they serve as crops only.
 MORE_PHOTOGRAPHS: tuple[Photograph, ...] = (
     _photograph(SCIKIT_IMAGE, "retina.jpg", CC0, "Mikael Haeggstroem, in scikit-image"),
     _photograph(SCIKIT_IMAGE, "cell.png", CC0, "Paul Mueller et al., in scikit-image", "grey"),

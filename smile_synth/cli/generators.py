@@ -1,4 +1,4 @@
-"""``smile-synth generators``: which there are, what they take, a new one, and whether one keeps the contract."""
+"""``smile-synth generators``: list them, show their parameters, write a new one, and check the contract."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def new(
 
 @generators_app.command("check")
 def check(name: Name, overrides: Overrides = None) -> None:
-    """Try whether a generator keeps the contract, and how fast it is; exit code 1 where it does not.
+    """Check that a generator keeps the contract, and measure its speed; exit code 1 if it does not.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""``smile-synth recipes``: which recipes there are, and what they say."""
+"""``smile-synth recipes``: list, show and check recipes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def list_recipes() -> None:
     for name, path in bundled_recipes().items():
         table.add_row(name, str(read_yaml(path).get("description", "")))
     Console().print(table)
-    typer.echo("\nSee one whole: smile-synth recipes show NAME")
+    typer.echo("\nSee one in full: smile-synth recipes show NAME")
 
 
 @recipes_app.command("show")
