@@ -22,7 +22,7 @@ class CutoutsParams(StrictParams):
     """How many objects, which ones, how they move, and over what."""
 
     num_objects: Span[Annotated[int, Field(ge=1, le=32)]] = Field(
-        (2, 2), description="fewest and most objects of a clip, each number equally often"
+        (2, 2), description="fewest and most objects per clip, uniform"
     )
     classes: tuple[str, ...] = Field(
         (),

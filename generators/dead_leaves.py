@@ -29,7 +29,9 @@ class DeadLeavesParams(StrictParams):
     Source: fractal videos (arXiv 2411.17584) for number, radii, sides and quadratic paths.
     """
 
-    num_leaves: Span[Annotated[int, Field(ge=1, le=128)]] = Field((15, 30), description="fewest and most leaves a clip")
+    num_leaves: Span[Annotated[int, Field(ge=1, le=128)]] = Field(
+        (15, 30), description="fewest and most leaves per clip"
+    )
     radius_px: Span[Annotated[float, Field(ge=2, le=256)]] = Field(
         (12.0, 32.0), description="smallest and largest radius, px on a 256 px canvas"
     )
@@ -40,7 +42,7 @@ class DeadLeavesParams(StrictParams):
         0.35, ge=0, le=2, description="largest distance between the points that a path bends through, canvas sides"
     )
     turn_deg_per_frame: float = Field(4.0, ge=0, le=90, description="largest rotation, deg/frame")
-    background: BackgroundParams = Field(BackgroundParams(kind="leaves"), description="what the leaves glide over")
+    background: BackgroundParams = Field(BackgroundParams(kind="leaves"), description="what the leaves move over")
 
 
 class DeadLeaves(Generator[DeadLeavesParams]):

@@ -48,7 +48,7 @@ class FractalsParams(StrictParams):
     num_maps: Span[Annotated[int, Field(ge=2, le=8)]] = Field((2, 5), description="fewest and most maps of a system")
     variation: Variation | Annotated[dict[Variation, Weight], Field(min_length=1)] = Field(
         {"linear": 3.0, "sinusoidal": 1.0, "swirl": 1.0, "horseshoe": 1.0},
-        description="what follows each affine map: nothing (linear) or a bending; one, or weights of several",
+        description="after each affine map: nothing (linear) or a non-linear variation; one, or weights of several",
     )
     change: Span[Annotated[float, Field(ge=0, le=1)]] = Field(
         (0.15, 0.6),

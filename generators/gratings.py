@@ -39,7 +39,7 @@ class GratingsParams(StrictParams):
         description="one sinusoid (grating) or the sum of two (plaid), or weights of both",
     )
     wavelength_px: Span[Annotated[float, Field(ge=4, le=512)]] = Field(
-        (10.0, 80.0), description="shortest and longest wavelength, px on a 224 px canvas; drawn evenly on a log scale"
+        (10.0, 80.0), description="shortest and longest wavelength, px on a 224 px canvas; log-uniform"
     )
     speed_px_per_frame: Span[Annotated[float, Field(ge=0, le=50)]] = Field(
         (0.5, 6.0),

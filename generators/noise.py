@@ -40,10 +40,10 @@ class VolumeParams(StrictParams):
     """Gradient noise over rows, columns and time."""
 
     cell_px: Span[Annotated[float, Field(ge=4, le=512)]] = Field(
-        (24.0, 112.0), description="size of the largest features, px on a 224 px canvas; drawn evenly on a log scale"
+        (24.0, 112.0), description="size of the largest features, px on a 224 px canvas; log-uniform"
     )
     cell_frames: Span[Annotated[float, Field(ge=2, le=1000)]] = Field(
-        (8.0, 40.0), description="frames in which the largest features change; drawn evenly on a log scale"
+        (8.0, 40.0), description="frames in which the largest features change; log-uniform"
     )
     octaves: Span[Annotated[int, Field(ge=1, le=6)]] = Field(
         (2, 4), description="fewest and most layers of detail, each of half the size and lifetime of the one before"
@@ -61,7 +61,7 @@ class FlowParams(StrictParams):
 
     image: BackgroundParams = Field(
         default_factory=lambda: BackgroundParams(kind={"photograph": 2.0, "texture": 1.0, "pink-noise": 1.0}),
-        description="what is carried along",
+        description="image that the flow warps",
     )
     swirl_px: Span[Annotated[float, Field(ge=16, le=512)]] = Field(
         (40.0, 120.0), description="size of a swirl, px on a 224 px canvas"

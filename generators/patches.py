@@ -36,7 +36,7 @@ class PatchesParams(StrictParams):
     NO_EFFECT = (NoEffect(("smooth_width",), when=lambda patches: patches.smooth_edge == 0, why="with smooth_edge 0"),)
 
     num_objects: Span[Annotated[int, Field(ge=1, le=32)]] = Field(
-        (2, 2), description="fewest and most patches of a clip, each number equally often"
+        (2, 2), description="fewest and most patches per clip, uniform"
     )
     source: PatchSource | Annotated[dict[PatchSource, Weight], Field(min_length=1)] = Field(
         "background", description="what a patch is cut from: the clip's own background, or another photograph"

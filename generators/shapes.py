@@ -68,7 +68,9 @@ class ShapesParams(StrictParams):
     fills: Annotated[dict[Fill, Weight], Field(min_length=1)] | None = Field(
         None, description="weights of the fills, instead of the level's"
     )
-    num_shapes: Span[Annotated[int, Field(ge=1, le=128)]] = Field((8, 24), description="fewest and most shapes a clip")
+    num_shapes: Span[Annotated[int, Field(ge=1, le=128)]] = Field(
+        (8, 24), description="fewest and most shapes per clip"
+    )
     mean_radius_px: float = Field(
         20.0, gt=0, le=256, description="mean of the exponential distribution of radii, px on a 256 px canvas"
     )

@@ -37,10 +37,10 @@ class LoadingParams(StrictParams):
         None, description="share of each store in an epoch, above 0, in the order of --data; absent: every clip once"
     )
     last: Literal["drop", "pad"] = Field(
-        "drop", description="the last incomplete batch of an epoch: left out, or filled up with clips of its beginning"
+        "drop", description="the last incomplete batch of an epoch: dropped, or filled with clips from its beginning"
     )
     on_error: Literal["stop", "skip"] = Field(
-        "stop", description="at a damaged clip: stop the run by name, or put another clip in its place and count it"
+        "stop", description="at a damaged clip: stop the run and name it, or replace it by another clip and count it"
     )
     prefetch_batches: int = Field(2, ge=0, le=64, description="batches read ahead, each in memory")
     augment: AugmentParams = Field(AugmentParams(), description="flips and crops on the device")

@@ -45,7 +45,7 @@ class VideosParams(StrictParams):
     train: str = Field(description="folder with one folder a class, or a text file of 'path label' lines")
     test: str = Field(description="the same for the videos to test on")
     root: str = Field("", description="what relative paths of a list start from; empty means the list's own folder")
-    segments: int = Field(2, ge=1, le=32, description="parts of a video that are looked at, one view each")
+    segments: int = Field(2, ge=1, le=32, description="segments of a video, one view each")
     crops: Literal[1, 3] = Field(1, description="square crops of a segment: the centre, or three along the long side")
     frame_stride: int = Field(
         0,
@@ -76,7 +76,7 @@ class QuestionParams(StrictParams):
         "(which of two objects, the left or the right one, moves faster)",
     )
     bins: int = Field(
-        4, ge=2, le=32, description="classes that a number is cut into, at quantiles of the training part"
+        4, ge=2, le=32, description="classes into which a number is binned, at quantiles of the training part"
     )
     videos: VideosParams | None = Field(None, description="labelled videos instead of a source and a label")
 
@@ -101,7 +101,7 @@ class LinearProbeParams(StrictParams):
 class NeighboursParams(StrictParams):
     """Votes of the nearest training clips, by cosine similarity."""
 
-    neighbours: int = Field(10, ge=1, le=1000, description="clips that vote, weighted by how near they are")
+    neighbours: int = Field(10, ge=1, le=1000, description="training clips that vote, weighted by similarity")
 
 
 class AttentiveParams(StrictParams):
@@ -148,7 +148,7 @@ class ProbeParams(StrictParams):
     test_clips: int = Field(256, ge=16, le=10_000_000, description="clips that it is tested on, a source")
     canvas: CanvasParams | None = Field(None, description="size of the clips; none means what the model takes")
     sources: dict[str, SourceParams] = Field(default_factory=dict, description="families of clips by name")
-    questions: tuple[QuestionParams, ...] = Field(min_length=1, description="what is asked")
+    questions: tuple[QuestionParams, ...] = Field(min_length=1, description="questions to ask")
     classifiers: tuple[ClassifierName, ...] = Field(("linear",), min_length=1, description="classifiers of features")
     baselines: tuple[BaselineName, ...] = Field(
         ("untrained", "differences", "teacher"),

@@ -28,7 +28,7 @@ class Recipe(StrictParams):
     """Everything that a run depends on, apart from paths and devices."""
 
     name: str = Field("", description="name of the recipe; empty means the file's name")
-    description: str = Field("", description="one line for people")
+    description: str = Field("", description="one-line description")
     seed: int = Field(0, ge=0, le=2**63 - 1, description="seed of every random choice")
     dataset: DatasetParams | None = Field(None, description="what to render")
     pretrain: PretrainParams | None = Field(None, description="how to train")

@@ -53,7 +53,7 @@ class LinearParams(StrictParams):
     Source: SMILE, CVPR 2025.
     """
 
-    max_speed_px: float = Field(12.0, gt=0, le=224, description="most pixels a frame along x and y, px at 224 px")
+    max_speed_px: float = Field(12.0, gt=0, le=224, description="highest speed along x and y, px/frame at 224 px")
 
 
 class CurvedParams(StrictParams):
