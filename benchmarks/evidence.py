@@ -1,16 +1,22 @@
-"""Does the method work here? Four ways of pretraining, equal time, several seeds, one table of probes.
+"""What does a student learn here? Seven arms, equal CPU time, several seeds, one set of questions.
 
 - pixels: normalised pixels under tube masks (VideoMAE)
 - features: features of EfficientNet-Lite0 under tube masks
-- trajectory: the same features under masks that follow the objects (SMILE)
-- still: as trajectory, on clips whose objects do not move
+- smile: the same features under masks that follow the objects (SMILE)
+- motion: exact motion of the visible tokens, and nothing else
+- smile-motion: as smile, and exact motion
+- still: as smile-motion, on clips in which nothing moves
+- images: as smile-motion, on whole photographs in pseudo-motion, under tube masks
 
-Every arm trains for the same time, with a schedule that ends then: its pace is measured first, beside as many others as
-later. Runs go side by side, each on its share of the cores: small students waste a second thread. Questions, their
-clips and the untrained network are the same for all. Run it again after an interruption: what is done is kept.
+Every arm trains for the same CPU time of one core, teacher and loader included: its pace is measured first, beside as
+many others as later, and its schedule is made for the steps that fit. Runs go side by side, one thread each. Questions,
+their clips and the baselines are the same for all. Interrupt it at any moment; the same command resumes.
 
     python benchmarks/evidence.py --dry-run
-    python benchmarks/evidence.py --out evidence --minutes 6
+    python benchmarks/evidence.py --out evidence --minutes 2.5
+    python benchmarks/transfer_clips.py --out evidence-videos
+    python benchmarks/evidence.py --out evidence --minutes 2.5 --videos evidence-videos
+    python benchmarks/evidence.py --out evidence --table docs/evidence.md
 """
 
 from __future__ import annotations
@@ -22,33 +28,35 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from threading import Event
+from threading import Event, Lock
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
+from evidence_tables import Results, draw_curve, put_tables
 
 from smile_synth.errors import SmileSynthError
 from smile_synth.machine.cores import num_cores
 from smile_synth.probe.evaluation import ProbePlace, prepare_materials
 from smile_synth.probe.files import RIGHT_FILE
-from smile_synth.probe.results import TRAINED
-from smile_synth.randomness import stream
 from smile_synth.recipe.recipe import load_recipe
 
-ARMS = ("pixels", "features", "trajectory", "still")
-OURS = "trajectory"
-STEPS_TO_TIME = 32
-SHORT = (f"pretrain.max_steps={STEPS_TO_TIME}", "pretrain.optimizer.warmup_steps=2", "pretrain.watch.every_steps=1")
-RESAMPLES = 4000
+# The most telling first: what is interrupted has whole arms to show.
+ARMS = ("smile-motion", "smile", "motion", "pixels", "still", "features", "images")
+STORES = {"still": "still", "images": "images"}
+CURVE_ARM = "motion"
+CURVE_POINTS = 8
+SHORT_STEPS = 8
+TIMED_S = 30.0
+BASELINES = "[untrained,differences,teacher,supervised]"
+SUPERVISED_EPOCHS = 12
+TRANSFER_RECIPE = "evidence-transfer"
 
-Right = dict[str, npt.NDArray[np.bool_]]
+_log_lock = Lock()
 
 
 @dataclass(frozen=True)
@@ -59,9 +67,10 @@ class Plan:
         out: folder of everything.
         arms: which of ``ARMS``.
         seeds: of the training; the clips are the same.
-        minutes: training time of one run.
+        minutes: CPU time of one run.
         at_once: runs side by side.
-        overrides: over every recipe.
+        overrides: over every arm's recipe.
+        videos: folder of labelled clips of real videos; None leaves them out.
     """
 
     out: Path
@@ -69,45 +78,57 @@ class Plan:
     seeds: tuple[int, ...]
     minutes: float
     at_once: int
-    overrides: tuple[str, ...]
+    overrides: tuple[str, ...] = ()
+    videos: Path | None = None
 
     def store(self, arm: str) -> Path:
-        """Where the clips of an arm lie; three arms share theirs."""
-        return self.out / ("still.zarr" if arm == "still" else "moving.zarr")
+        """Where the clips of an arm lie; five arms share theirs."""
+        return self.out / f"{STORES.get(arm, 'moving')}.zarr"
 
     def run(self, arm: str, seed: int) -> Path:
         """Where a run lies."""
         return self.out / "runs" / f"{arm}-{seed}"
 
-    @property
-    def baselines(self) -> Path:
-        """Where the untrained network, frame differences and the teacher are probed."""
-        return self.out / "baselines"
+    def probe(self, name: str) -> Path:
+        """Where the answers of a run, or of ``baselines``, lie."""
+        return self.out / "probes" / name
 
     @property
-    def threads(self) -> int:
-        """Threads of one run."""
-        return max(1, num_cores() // self.at_once)
+    def runs(self) -> list[tuple[str, int]]:
+        """All runs, whole arms first to last."""
+        return [(arm, seed) for arm in self.arms for seed in self.seeds]
 
 
-def command(plan: Plan, name: str, *arguments: str) -> None:
-    """Run the command line as a user would, with a log of its own.
+def command(plan: Plan, name: str, *arguments: str) -> float:
+    """Run the command line as a user would, on one thread, with a log of its own; return its CPU seconds.
 
     Raises:
         RuntimeError: it failed; the message names the log.
     """
     log = plan.out / "logs" / f"{name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    threads = str(plan.threads)
-    environment = {**os.environ, "OMP_NUM_THREADS": threads, "NUMBA_NUM_THREADS": threads}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
     began_s = time.monotonic()
     with log.open("a", encoding="utf-8") as file:
         print("$ smile-synth", *arguments, file=file, flush=True)
         words = [sys.executable, "-m", "smile_synth", *arguments]
-        code = subprocess.run(words, check=False, stdout=file, stderr=file, env=environment).returncode
-    if code:
-        raise RuntimeError(f"{name} stopped with exit code {code}; see {log}. What is done is kept")
-    print(f"{time.strftime('%H:%M:%S')} {name}: {time.monotonic() - began_s:.0f} s", flush=True)
+        process = subprocess.Popen(words, stdout=file, stderr=file, env=environment)
+        # What this child and its own children used, whatever else the machine does.
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"{name} stopped with exit code {process.returncode}; see {log}. What is done is kept")
+    cpu_s = usage.ru_utime + usage.ru_stime
+    wall_s = time.monotonic() - began_s
+    append(plan.out / "commands.jsonl", {"name": name, "cpu_s": round(cpu_s, 2), "wall_s": round(wall_s, 2)})
+    print(f"{time.strftime('%H:%M:%S')} {name}: {cpu_s:.0f} s of CPU in {wall_s:.0f} s", flush=True)
+    return cpu_s
+
+
+def append(file: Path, row: dict[str, Any]) -> None:
+    """Add a line of JSON."""
+    with _log_lock, file.open("a", encoding="utf-8") as lines:
+        lines.write(json.dumps(row) + "\n")
 
 
 def settings(*overrides: str) -> list[str]:
@@ -120,17 +141,34 @@ def pace_file(plan: Plan, arm: str) -> Path:
     return plan.out / "pace" / f"{arm}.json"
 
 
+def timed(plan: Plan, arm: str, name: str, steps: int) -> tuple[float, Path]:
+    """Return the CPU seconds of a short training, and its folder."""
+    run = plan.out / "pace" / f"{arm}-{name}"
+    overrides = (f"pretrain.max_steps={steps}", "pretrain.optimizer.warmup_steps=2", "pretrain.watch.every_steps=1")
+    return train(plan, arm, run, *overrides), run
+
+
 def measure_pace(plan: Plan, arm: str) -> None:
-    """Measure the updates a second of an arm."""
-    kept = pace_file(plan, arm)
-    run = kept.with_suffix("")
-    train(plan, arm, run, *SHORT)
-    recipe = load_recipe(f"evidence-{arm}", plan.overrides)
+    """Measure the CPU seconds of a step of an arm: the difference of two trainings, so that no start counts.
+
+    Raises:
+        RuntimeError: the difference means nothing.
+    """
+    if pace_file(plan, arm).is_file():
+        return
+    for old in (plan.out / "pace").glob(f"{arm}-*"):
+        shutil.rmtree(old)
+    # The very first start compiles kernels, and keeps them.
+    timed(plan, arm, "cold", SHORT_STEPS)
+    short_s, run = timed(plan, arm, "short", SHORT_STEPS)
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    # The first updates are slower: caches are cold.
-    pace = float(np.median([row["clips_per_second"] for row in rows[STEPS_TO_TIME // 3 :]]))
-    updates = pace / recipe.section("pretrain").batch_size
-    kept.write_text(json.dumps({"updates_per_second": updates, **circumstances(plan)}))
+    batch_size = load_recipe(f"evidence-{arm}", plan.overrides).section("pretrain").batch_size
+    further = max(SHORT_STEPS, int(TIMED_S * rows[-1]["clips_per_second"] / batch_size))
+    long_s, _ = timed(plan, arm, "long", SHORT_STEPS + further)
+    if long_s <= short_s:
+        raise RuntimeError(f"{arm}: {SHORT_STEPS + further} steps took no longer than {SHORT_STEPS}; run this again")
+    pace = {"cpu_s_per_step": (long_s - short_s) / further, "batch_size": batch_size, **circumstances(plan)}
+    pace_file(plan, arm).write_text(json.dumps(pace))
 
 
 def circumstances(plan: Plan) -> dict[str, Any]:
@@ -139,68 +177,110 @@ def circumstances(plan: Plan) -> dict[str, Any]:
 
 
 def measure_paces(plan: Plan) -> None:
-    """Measure all paces side by side, as the runs go later; once."""
+    """Measure all paces side by side, as the runs go later; once.
+
+    Raises:
+        RuntimeError: paces were measured under other circumstances.
+    """
     kept = [json.loads(pace_file(plan, arm).read_text()) for arm in plan.arms if pace_file(plan, arm).is_file()]
-    if len(kept) == len(plan.arms):
-        if any(pace[name] != value for pace in kept for name, value in circumstances(plan).items()):
-            raise RuntimeError(f"{plan.out} holds paces under another --at-once or --set; choose another --out")
-        return
-    shutil.rmtree(plan.out / "pace", ignore_errors=True)
-    # The last ones are not to be alone.
-    company = [f"company-{number}" for number in range(-len(plan.arms) % plan.at_once)]
-    jobs: list[Callable[[], None]] = [partial(measure_pace, plan, arm) for arm in plan.arms]
-    jobs += [partial(train, plan, plan.arms[0], plan.out / "pace" / name, *SHORT) for name in company]
-    side_by_side(plan, jobs)
+    if any(pace[name] != value for pace in kept for name, value in circumstances(plan).items()):
+        raise RuntimeError(f"{plan.out} holds paces under another --at-once or --set; choose another --out")
+    if len(kept) < len(plan.arms):
+        side_by_side(plan, [partial(measure_pace, plan, arm) for arm in plan.arms])
 
 
 def num_steps(plan: Plan, arm: str) -> int:
-    """Return how many updates an arm makes in the time of a run."""
-    pace = json.loads(pace_file(plan, arm).read_text())["updates_per_second"]
-    return max(2, int(60 * plan.minutes * pace))
+    """Return how many steps an arm makes in the time of a run."""
+    pace = json.loads(pace_file(plan, arm).read_text())["cpu_s_per_step"]
+    return max(2, int(60 * plan.minutes / pace))
 
 
-def train(plan: Plan, arm: str, run: Path, *overrides: str) -> None:
-    """Train one run to its end, or go on with it.
+def train(plan: Plan, arm: str, run: Path, *overrides: str) -> float:
+    """Train one run to its end, or resume it; return the CPU seconds of this part.
 
     Raises:
         RuntimeError: it ended early, as a training does after Ctrl-C; what is done is kept.
     """
     arguments = ["pretrain", f"evidence-{arm}", "--data", str(plan.store(arm)), "--out", str(run), "--resume"]
-    command(plan, f"{run.parent.name}-{run.name}", *arguments, *settings(*plan.overrides, *overrides))
+    cpu_s = command(plan, f"{run.parent.name}-{run.name}", *arguments, *settings(*plan.overrides, *overrides))
     summary = json.loads((run / "summary.json").read_text())
     if summary["steps"] < summary["total_steps"]:
-        raise RuntimeError(f"{run} ended after {summary['steps']} of {summary['total_steps']} updates; run this again")
+        raise RuntimeError(f"{run} ended after {summary['steps']} of {summary['total_steps']} steps; run this again")
+    return cpu_s
 
 
-def probe(plan: Plan, arm: str, model: Path, out: Path, baselines: str) -> None:
-    """Probe one run, once."""
+def probe(plan: Plan, recipe: str, model: Path, name: str, *overrides: str) -> None:
+    """Put the questions of a recipe to a model, once."""
+    out = plan.probe(name)
     if (out / RIGHT_FILE).is_file():
         return
-    arguments = ["probe", str(model), "--recipe", f"evidence-{arm}", "--out", str(out)]
-    arguments += ["--clips", str(plan.out / "clips"), "--workers", str(plan.threads)]
-    command(plan, f"probe-{out.name}", *arguments, *settings(*plan.overrides, f"probe.baselines={baselines}"))
+    arguments = ["probe", str(model), "--recipe", recipe, "--out", str(out), "--clips", str(plan.out / "clips")]
+    command(plan, f"probe-{name}", *arguments, "--workers", "1", *settings(*overrides))
+    shutil.rmtree(out / "features")
+    rows = json.loads((out / "results.json").read_text())["questions"]
+    readings = [
+        {"question": row["name"], "classifier": r["classifier"], "features": r["features"], **r["accuracy"]}
+        for row in rows
+        for r in row["readings"]
+    ]
+    append(plan.out / "results.jsonl", {"name": name, "readings": readings})
+
+
+def probe_all(plan: Plan, recipe: str, model: Path, name: str, baselines: str, *, with_blocks: bool) -> None:
+    """Put the questions about generated clips to a model, and those about real videos where there are any."""
+    blocks = () if with_blocks else ("probe.blocks=[]",)
+    length = (f"probe.supervised.epochs={SUPERVISED_EPOCHS}",) if "supervised" in baselines else ()
+    asked = (f"probe.baselines={baselines}", *length)
+    probe(plan, recipe, model, name, *plan.overrides, *asked, *blocks)
+    if plan.videos is None:
+        return
+    folders = [
+        f"probe.questions.{number}.videos.{part}={plan.videos.resolve() / question.name / part}"
+        for number, question in enumerate(load_recipe(TRANSFER_RECIPE).section("probe").questions)
+        for part in ("train", "test")
+    ]
+    probe(plan, TRANSFER_RECIPE, model, f"transfer-{name}", *folders, *asked)
 
 
 def render_questions(plan: Plan) -> None:
     """Render the clips that all probes share, before several would do so at once."""
     recipe = load_recipe(f"evidence-{plan.arms[0]}", plan.overrides)
-    place = ProbePlace(plan.baselines, plan.out / "clips", recipe.folder, torch.device("cpu"), num_cores())
+    place = ProbePlace(plan.probe("baselines"), plan.out / "clips", recipe.folder, torch.device("cpu"), num_cores())
     prepare_materials(recipe.section("probe"), recipe.section("dataset").canvas, place)
 
 
 def probe_baselines(plan: Plan) -> None:
-    """Probe what stands beside all runs."""
-    # Any run does: what is asked of it is its untrained twin, its teacher and the frames.
-    arm = OURS if OURS in plan.arms else plan.arms[0]
-    probe(plan, arm, plan.out / "pace" / arm, plan.baselines, "[untrained,differences,teacher]")
+    """Ask the untrained network, frame differences, the teacher, and the network that is trained on the answers."""
+    # Any run does: what is asked of it is its size and its teacher.
+    arm = plan.arms[0]
+    probe_all(plan, f"evidence-{arm}", plan.out / "pace" / f"{arm}-short", "baselines", BASELINES, with_blocks=False)
 
 
 def train_and_probe(plan: Plan, arm: str, seed: int) -> None:
-    """Train and probe one of the runs that the table is made of."""
+    """Train and probe one of the runs that the tables are made of."""
     steps, run = num_steps(plan, arm), plan.run(arm, seed)
-    length = (f"pretrain.max_steps={steps}", f"pretrain.optimizer.warmup_steps={max(1, steps // 10)}")
-    train(plan, arm, run, f"seed={seed}", *length)
-    probe(plan, arm, run, plan.out / "probes" / run.name, "[]")
+    length = (f"pretrain.max_steps={steps}", f"pretrain.optimizer.warmup_steps={max(1, steps // 20)}")
+    every = max(1, steps // 2 ** (CURVE_POINTS - 1))
+    kept = (f"pretrain.checkpoint.milestone_every_steps={every}", "pretrain.checkpoint.keep_milestones=1000000")
+    is_curve = (arm, seed) == (CURVE_ARM, plan.seeds[0])
+    train(plan, arm, run, f"seed={seed}", *length, *(kept if is_curve else ()))
+    # One seed is enough to see whether an earlier block would do better.
+    probe_all(plan, f"evidence-{arm}", run, run.name, "[]", with_blocks=seed == plan.seeds[0])
+    if is_curve:
+        probe_curve(plan, run, steps)
+
+
+def curve_steps(steps: int) -> list[int]:
+    """Return the steps of the curve's points, each about twice the one before."""
+    every = max(1, steps // 2 ** (CURVE_POINTS - 1))
+    return [every * 2**point for point in range(CURVE_POINTS) if every * 2**point <= steps]
+
+
+def probe_curve(plan: Plan, run: Path, steps: int) -> None:
+    """Ask for directions at checkpoints of a run."""
+    for step in curve_steps(steps):
+        checkpoint = run / "checkpoints" / f"step-{step:08d}.pt"
+        probe(plan, "evidence-curve", checkpoint, f"curve-{step:06d}")
 
 
 def side_by_side(plan: Plan, jobs: Iterable[Callable[[], None]]) -> None:
@@ -226,143 +306,95 @@ def side_by_side(plan: Plan, jobs: Iterable[Callable[[], None]]) -> None:
             raise
 
 
-def read_right(folder: Path) -> Right:
-    """Return which test clips were answered rightly, by ``question/classifier/features``."""
-    with np.load(folder / RIGHT_FILE) as arrays:
-        return {name: arrays[name] for name in arrays.files}
-
-
-def interval(right_SC: npt.NDArray[np.float64]) -> tuple[float, float, float]:
-    """Return the mean over seeds and clips, with the interval of 95 % of resamples of both.
-
-    Args:
-        right_SC: (seeds, test clips), or differences of such.
-    """
-    rng = stream(0, "evidence")
-    seeds, clips = right_SC.shape
-    means = np.empty(RESAMPLES)
-    for resample in range(RESAMPLES):
-        rows, columns = rng.integers(0, seeds, seeds), rng.integers(0, clips, clips)
-        means[resample] = right_SC[np.ix_(rows, columns)].mean()
-    low, high = np.quantile(means, (0.025, 0.975))
-    return float(right_SC.mean()), float(low), float(high)
-
-
-def table(plan: Plan) -> str:
-    """Return accuracies of every arm, and by how much ours is better, as Markdown."""
-    right = {
-        (arm, seed): read_right(plan.out / "probes" / plan.run(arm, seed).name)
-        for arm in plan.arms
-        for seed in plan.seeds
-    }
-    first = read_right(plan.baselines)
-    asked = list(dict.fromkeys(name.rpartition("/")[0] for name in first))
-    baselines = [name for name in dict.fromkeys(name.rpartition("/")[2] for name in first) if name != TRAINED]
-    lines = [row("question", *plan.arms, *baselines), row(*["---"] * (1 + len(plan.arms) + len(baselines)))]
-    for question in asked:
-        cells = [_cell(_right(right, plan, arm, f"{question}/{TRAINED}")) for arm in plan.arms]
-        cells += [_cell(first[name][None].astype(np.float64)) if (name := f"{question}/{b}") in first else "-"
-                  for b in baselines]  # fmt: skip
-        lines.append(row(question, *cells))
-    return "\n".join([*lines, "", *_differences(plan, right, asked)])
-
-
-def _differences(plan: Plan, right: dict[tuple[str, int], Right], asked: Sequence[str]) -> list[str]:
-    others = [arm for arm in plan.arms if arm != OURS]
-    if OURS not in plan.arms or not others:
-        return []
-    lines = [row(f"{OURS} minus", *others), row(*["---"] * (1 + len(others)))]
-    for question in asked:
-        ours = _right(right, plan, OURS, f"{question}/{TRAINED}")
-        cells = [_cell(ours - _right(right, plan, arm, f"{question}/{TRAINED}"), signed=True) for arm in others]
-        lines.append(row(question, *cells))
-    return lines
-
-
-def _right(right: dict[tuple[str, int], Right], plan: Plan, arm: str, name: str) -> npt.NDArray[np.float64]:
-    return np.stack([right[arm, seed][name] for seed in plan.seeds]).astype(np.float64)
-
-
-def _cell(right_SC: npt.NDArray[np.float64], *, signed: bool = False) -> str:
-    value, low, high = (100 * figure for figure in interval(right_SC))
-    sign = "+" if signed else ""
-    return f"{value:{sign}.1f} [{low:{sign}.1f}, {high:{sign}.1f}]"
-
-
-def row(*cells: str) -> str:
-    """Return a row of a Markdown table."""
-    return f"| {' | '.join(cells)} |"
-
-
 def show_plan(plan: Plan) -> None:
     """Say what would be run and how long it takes."""
-    runs = len(plan.arms) * len(plan.seeds)
-    print(f"{runs} runs of {plan.minutes:g} minutes: arms {', '.join(plan.arms)}; seeds {plan.seeds}; in {plan.out}")
+    count = len(plan.runs)
+    print(f"{count} runs of {plan.minutes:g} minutes of CPU: arms {', '.join(plan.arms)}; seeds {plan.seeds}")
     for arm in plan.arms:
         recipe = load_recipe(f"evidence-{arm}", plan.overrides)
         pretrain = recipe.section("pretrain")
         mask = pretrain.plan[0].mask.kind
-        print(f"  {arm}: target {pretrain.target.kind}, mask {mask}, {recipe.section('dataset').clips} clips")
-    hours = -(-runs // plan.at_once) * plan.minutes / 60
+        motion = " and motion" if pretrain.target.motion and pretrain.target.kind != "motion" else ""
+        print(f"  {arm}: target {pretrain.target.kind}{motion}, mask {mask}, {recipe.section('dataset').clips} clips")
+    hours = -(-count // plan.at_once) * plan.minutes / 60
     print(
-        f"{plan.at_once} at once, threads of each: {plan.threads}; training takes {hours:.1f} hours, probes come on top"
+        f"{plan.at_once} at once, one thread each, in {plan.out}: training takes {hours:.1f} hours, probes come on top"
     )
 
 
-def run_plan(plan: Plan) -> str:
-    """Render, time, train and probe; return the table."""
+def run_plan(plan: Plan) -> None:
+    """Render, time, train and probe what is not there yet."""
     for store, arm in {plan.store(arm): arm for arm in plan.arms}.items():
         command(plan, store.stem, "render", f"evidence-{arm}", "--out", str(store), *settings(*plan.overrides))
     measure_paces(plan)
     render_questions(plan)
-    runs = [(arm, seed) for seed in plan.seeds for arm in plan.arms]
-    jobs: list[Callable[[], None]] = [partial(probe_baselines, plan)]
-    jobs += [partial(train_and_probe, plan, arm, seed) for arm, seed in runs]
-    side_by_side(plan, jobs)
-    steps = ", ".join(f"{arm} {num_steps(plan, arm)}" for arm in plan.arms)
-    return f"updates of a run: {steps}\nseconds of each: {seconds(plan)}\n\n{table(plan)}"
+    jobs: list[Callable[[], None]] = [partial(train_and_probe, plan, arm, seed) for arm, seed in plan.runs]
+    side_by_side(plan, [*jobs, partial(probe_baselines, plan)])
 
 
-def seconds(plan: Plan) -> str:
-    """Return how long the runs of every arm took in fact."""
-    runs = {arm: [plan.run(arm, seed) / "summary.json" for seed in plan.seeds] for arm in plan.arms}
-    took = {arm: [json.loads(file.read_text())["seconds"] for file in files] for arm, files in runs.items()}
-    return ", ".join(f"{arm} {' '.join(f'{second:.0f}' for second in took[arm])}" for arm in plan.arms)
+def write_tables(plan: Plan, document: Path) -> None:
+    """Put what is complete into the document's tables, and draw the curve beside it.
+
+    Raises:
+        RuntimeError: there is no complete arm.
+    """
+    results = Results.read(plan.out, plan.arms, plan.seeds)
+    for missing in results.missing:
+        print(f"left out, not complete: {missing}", file=sys.stderr)
+    steps = {arm: num_steps(plan, arm) for arm in results.arms}
+    batch = {arm: json.loads(pace_file(plan, arm).read_text())["batch_size"] for arm in results.arms}
+    put_tables(document, results, steps, batch)
+    points = {int(folder.name.split("-")[1]): folder for folder in sorted((plan.out / "probes").glob("curve-*"))}
+    if points and CURVE_ARM in batch:
+        picture = document.parent / "images" / "evidence-curve.png"
+        picture.parent.mkdir(exist_ok=True)
+        draw_curve({step * batch[CURVE_ARM]: folder for step, folder in points.items()}, CURVE_ARM, results, picture)
+        print(f"wrote {picture}")
+    print(f"wrote the tables of {document}")
+
+
+def parse() -> tuple[Plan, argparse.Namespace]:
+    """Return the plan that the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("evidence"))
+    parser.add_argument("--minutes", type=float, default=2.5, help="CPU minutes of one run's training")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
+    parser.add_argument("--at-once", type=int, default=num_cores(), metavar="N", help="side by side; else all cores")
+    parser.add_argument("--set", dest="overrides", action="append", default=[], help="key.sub=value over every recipe")
+    parser.add_argument("--videos", type=Path, help="labelled clips of real videos, from transfer_clips.py")
+    parser.add_argument(
+        "--table", type=Path, metavar="FILE", help="only write the tables of this document, and its curve"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="say what would be run")
+    given = parser.parse_args()
+    if given.at_once < 1 or given.minutes <= 0:
+        parser.error(f"--at-once and --minutes must be positive, got {given.at_once} and {given.minutes:g}")
+    if given.videos is not None and not given.videos.is_dir():
+        parser.error(
+            f"there is no folder {given.videos}; make it: python benchmarks/transfer_clips.py --out {given.videos}"
+        )
+    arms = tuple(arm for arm in ARMS if arm in given.arms)
+    plan = Plan(given.out, arms, tuple(given.seeds), given.minutes, given.at_once, tuple(given.overrides), given.videos)
+    return plan, given
 
 
 def main() -> int:
-    """Render, time, train, probe, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("evidence"))
-    parser.add_argument("--minutes", type=float, default=6.0, help="training time of one run")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
-    parser.add_argument(
-        "--at-once",
-        type=int,
-        default=num_cores(),
-        choices=range(1, 65),
-        metavar="N",
-        help="side by side; else all cores",
-    )
-    parser.add_argument("--set", dest="overrides", action="append", default=[], help="key.sub=value over every recipe")
-    parser.add_argument("--dry-run", action="store_true", help="say what would be run")
-    given = parser.parse_args()
-    overrides = tuple(given.overrides)
-    plan = Plan(given.out, tuple(given.arms), tuple(given.seeds), given.minutes, given.at_once, overrides)
+    """Run the plan, say what it is, or write the tables."""
+    plan, given = parse()
     try:
-        show_plan(plan)
-        if given.dry_run:
+        if given.table is not None:
+            write_tables(plan, given.table)
             return 0
-        text = run_plan(plan)
+        show_plan(plan)
+        if not given.dry_run:
+            run_plan(plan)
     except (RuntimeError, SmileSynthError) as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted; run the same command again to go on", file=sys.stderr)
+        print("interrupted; run the same command again to resume", file=sys.stderr)
         return 130
-    (plan.out / "table.md").write_text(text + "\n", encoding="utf-8")
-    print(f"\n{text}\n\nwritten to {plan.out / 'table.md'}")
     return 0
 
 
