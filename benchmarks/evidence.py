@@ -13,9 +13,9 @@ many others as later, and its schedule is made for the steps that fit. Runs go s
 their clips and the baselines are the same for all. Interrupt it at any moment; the same command resumes.
 
     python benchmarks/evidence.py --dry-run
-    python benchmarks/evidence.py --out evidence --minutes 2.5
+    python benchmarks/evidence.py --out evidence --minutes 2
     python benchmarks/transfer_clips.py --out evidence-videos
-    python benchmarks/evidence.py --out evidence --minutes 2.5 --videos evidence-videos
+    python benchmarks/evidence.py --out evidence --minutes 2 --videos evidence-videos
     python benchmarks/evidence.py --out evidence --table docs/evidence.md
 """
 
@@ -357,7 +357,7 @@ def parse() -> tuple[Plan, argparse.Namespace]:
     """Return the plan that the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("evidence"))
-    parser.add_argument("--minutes", type=float, default=2.5, help="CPU minutes of one run's training")
+    parser.add_argument("--minutes", type=float, default=2.0, help="CPU minutes of one run's training")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
     parser.add_argument("--at-once", type=int, default=num_cores(), metavar="N", help="side by side; else all cores")
