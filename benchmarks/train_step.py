@@ -1,6 +1,7 @@
 """How fast is an update? Ours against a plain eager float32 one of the same model with materialised attention.
 
     python benchmarks/train_step.py                          # CPU: ViT-S, a batch of 4
+    python benchmarks/train_step.py --cached 64              # only: teacher cached against teacher run, clips of 64 px
     python benchmarks/train_step.py --device cuda --batches 32 64 128 256   # ViT-B
 
 The plain update embeds every patch and drops the hidden ones, writes attention out, uses AdamW parameter by parameter,
@@ -227,6 +228,50 @@ def report(case: Case, updates: int) -> None:
     print(f"  ratio  {results['plain'][0] / results['ours'][0]:.2f}")
 
 
+def report_cached(side_px: int, batch: int, device: torch.device, updates: int) -> None:
+    """Measure an update of a small student whose teacher is cached against one that runs it, in turns.
+
+    Cached features lie in the batch as the loader leaves them, in float16; reading them is not measured.
+    """
+    values = {
+        "student": {"size": "tiny", "width": 128, "depth": 4, "heads": 2, "decoder_width": 96, "decoder_depth": 2},
+        "mask": MASK,
+        "batch_size": batch,
+        "max_steps": 1000,
+        "optimizer": {"warmup_steps": 0},
+    }
+    params = PretrainParams.model_validate(values)
+    grid = TokenGrid.of(Canvas(side_px, side_px, 8), tubelet_size=2, patch_size=16)
+    teacher = build_teacher(TeacherParams(library="efficientnet_lite0"), grid, device=device)
+    canvas, generator = grid.canvas, torch.Generator().manual_seed(0)
+    shape = (batch, canvas.num_frames, canvas.height, canvas.width, 3)
+    frames = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator).to(device)
+    boxes = torch.full((batch, 1, canvas.num_frames, 4), float("nan"), device=device)
+    run, cached = DeviceBatch(frames, boxes, 0), DeviceBatch(frames, boxes, 0, None, teacher(frames).half())
+    stage = plan_stages(params, 1_000_000)[0]
+    seconds: dict[str, list[float]] = {"teacher run": [], "teacher cached": []}
+    learners = {
+        "teacher run": (Objective(params.target, teacher, grid).to(memory_format=torch.channels_last), run),
+        "teacher cached": (Objective(params.target, None, grid, cached_dim=teacher.width), cached),
+    }
+    made = {
+        name: (Learner(params, obj.to(device), World(RankInfo(), device), 0), b) for name, (obj, b) in learners.items()
+    }
+    for learner, _ in made.values():
+        learner.start_stage(stage)
+    for turn in range(updates + 1):
+        for name, (learner, clips) in made.items():
+            began = time.perf_counter()
+            learner.update(clips, stage, 0, 0).loss.item()
+            if turn:
+                seconds[name].append(time.perf_counter() - began)
+    medians = {name: statistics.median(times) for name, times in seconds.items()}
+    print(f"\nstudent of width 128, {side_px} px, batch {batch}, teacher EfficientNet-Lite0")
+    for name, median in medians.items():
+        print(f"  {name:14}  {batch / median:8.3g} clips/s")
+    print(f"  ratio  {medians['teacher run'] / medians['teacher cached']:.2f}")
+
+
 def main() -> None:
     """Measure what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -237,9 +282,16 @@ def main() -> None:
     parser.add_argument("--updates", type=int, default=3, help="timed updates of each variant")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--precision", default="auto", choices=["auto", "float32", "bfloat16"], help="of our update")
+    parser.add_argument(
+        "--cached", type=int, metavar="PX", help="measure only the cached teacher, on clips of this side"
+    )
     options = parser.parse_args()
     if options.device == "cuda" and not torch.cuda.is_available():
         sys.exit("no CUDA device: nothing was measured")
+    if options.cached:
+        torch.set_num_threads(options.threads)
+        report_cached(options.cached, (options.batches or [32])[0], pick_device(options.device), options.updates)
+        return
     on_cpu = options.device == "cpu"
     for batch in options.batches or ([4] if on_cpu else [32, 256]):
         for with_teacher in (False, True):

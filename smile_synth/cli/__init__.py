@@ -24,6 +24,7 @@ COMMANDS = (
     "preview",
     "report",
     "card",
+    "cache",
     "pretrain",
     "probe",
     "export",

@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +42,7 @@ class Batch:
         step: place of the batch in its epoch.
         motion_BTHW2: float32 (B, T, H / cell, W / cell, 2), mean displacement to the next frame in pixels, NaN where
             undefined; None unless the loader reads motion.
+        features_BND: float16 or float32 (B, N, D), cached features of a teacher; None unless the loader reads them.
         position: where to resume once this batch is trained on, for ``Loader.load_position`` of any number of ranks.
     """
 
@@ -54,6 +55,22 @@ class Batch:
     step: int
     position: dict[str, Any]
     motion_BTHW2: torch.Tensor | None = None
+    features_BND: torch.Tensor | None = None
+
+
+class ClipFeatures(Protocol):
+    """Features of every clip of a store, read from any thread."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(N, D) of one clip's features."""
+
+    @property
+    def dtype(self) -> Literal["float16", "float32"]:
+        """Type that features are read as without loss."""
+
+    def read_into(self, clip: int, out: npt.NDArray[Any]) -> None:
+        """Read one clip's features into float16 or float32 (N, D)."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +106,7 @@ class Loader:
         last: ``drop`` the last incomplete batch of an epoch, or ``pad`` it with clips of the epoch's beginning.
         on_error: ``stop`` at a damaged clip, or ``skip`` it: another clip of the batch takes its place.
         motion: read the exact motion of what is visible, too.
+        features: cached features of each store's clips, to be read, too.
         pin: put all of it into page-locked memory, for copies to a GPU that do not wait.
         prefetch: batches read ahead.
         threads: reading threads; by default one a core.
@@ -109,6 +127,7 @@ class Loader:
         last: Literal["drop", "pad"] = "drop",
         on_error: Literal["stop", "skip"] = "stop",
         motion: bool = False,
+        features: Sequence[ClipFeatures] = (),
         pin: bool = False,
         prefetch: int = 2,
         threads: int | None = None,
@@ -122,6 +141,8 @@ class Loader:
         self.max_objects = max(store.layout.array("boxes").item_shape[0] for store in stores)
         self._readers = [(store.reader("frames"), store.reader("boxes")) for store in stores]
         self._motion_readers = _motion_readers(stores) if motion else []
+        self._features = tuple(features)
+        _check_features(self._features, len(stores))
         self.skipped: list[tuple[str, int]] = []
         self.wait_seconds = 0.0
         self._last, self._on_error, self._pin, self._prefetch = last, on_error, pin, prefetch
@@ -257,6 +278,7 @@ class Loader:
             step=at.offset // self.batch_size,
             position=self._describe(self._issued),
             motion_BTHW2=self._empty_motion(),
+            features_BND=self._empty_features(),
         )
 
     def _empty_boxes(self) -> torch.Tensor:
@@ -268,6 +290,13 @@ class Loader:
             return None
         shape = (self._local_size, *self._motion_readers[0].spec.item_shape)
         return torch.empty(shape, dtype=torch.float32, pin_memory=self._pin)
+
+    def _empty_features(self) -> torch.Tensor | None:
+        if not self._features:
+            return None
+        is_half = all(features.dtype == "float16" for features in self._features)
+        shape = (self._local_size, *self._features[0].shape)
+        return torch.empty(shape, dtype=torch.float16 if is_half else torch.float32, pin_memory=self._pin)
 
     def _read(self, reading: _Reading, rows: Sequence[int]) -> None:
         batch = reading.batch
@@ -283,6 +312,8 @@ class Loader:
                     motion = self._motion_readers[places[row]]
                     motion.read_into(clip, half_THW2 := np.empty(motion.spec.item_shape, motion.spec.dtype))
                     batch.motion_BTHW2.numpy()[row] = half_THW2
+                if batch.features_BND is not None:
+                    self._features[places[row]].read_into(clip, batch.features_BND.numpy()[row])
             except DamagedStoreError as error:
                 if self._on_error == "stop":
                     raise
@@ -298,7 +329,8 @@ class Loader:
         for place, row in enumerate(sorted(reading.damaged)):
             source = healthy[place % len(healthy)]
             self.skipped.append((str(self.stores[int(batch.store_B[row])].path), int(batch.clips_B[row])))
-            for tensor in (batch.frames_BTHWC, batch.boxes_BKT4, batch.clips_B, batch.store_B, batch.motion_BTHW2):
+            always = (batch.frames_BTHWC, batch.boxes_BKT4, batch.clips_B, batch.store_B)
+            for tensor in (*always, batch.motion_BTHW2, batch.features_BND):
                 if tensor is not None:
                     tensor[row] = tensor[source]
 
@@ -360,6 +392,14 @@ def _motion_readers(stores: Sequence[Store]) -> list[ArrayReader]:
         found = "; ".join(f"{store.path}: {cell_px} px" for store, cell_px in zip(stores, cells, strict=True))
         raise LoaderError(f"stores must have motion in cells of one size to be mixed, got {found}")
     return [store.reader("motion") for store in stores]
+
+
+def _check_features(features: Sequence[ClipFeatures], num_stores: int) -> None:
+    if features and len(features) != num_stores:
+        raise LoaderError(f"every store needs its cached features, got {len(features)} for {num_stores} stores")
+    shapes = sorted({cache.shape for cache in features})
+    if len(shapes) > 1:
+        raise LoaderError(f"cached features must have one shape (N, D) to be mixed, got {shapes}")
 
 
 def _check_split(batch_size: int, rank: int, world_size: int) -> None:

@@ -97,6 +97,9 @@ class TeacherParams(StrictParams):
     """What to do where the teacher's grid of tokens is not the student's: resize its features, or refuse."""
     precision: Literal["auto", "bfloat16", "float32"] = "auto"
     """Arithmetic of the teacher; ``auto``: bfloat16 on CUDA, float32 elsewhere."""
+    cache: Literal["auto", "never", "require"] = "auto"
+    """Features that ``smile-synth cache`` wrote beside the stores. ``auto``: read where every store has its own and no
+    frame is changed by augmentation; ``never``: always run the teacher; ``require``: refuse to run it."""
 
     @model_validator(mode="after")
     def _check_model(self) -> TeacherParams:

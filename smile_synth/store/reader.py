@@ -35,10 +35,12 @@ class ArrayReader:
         store: folder of the store.
         layout: of the store.
         spec: which array.
+        advice: how to repair a damaged chunk, the end of the error's sentence.
     """
 
-    def __init__(self, store: Path, layout: Layout, spec: ArraySpec) -> None:
+    def __init__(self, store: Path, layout: Layout, spec: ArraySpec, *, advice: str = "") -> None:
         self.spec = spec
+        self._advice = advice or f"repair it with: smile-synth verify {store} --repair"
         self._store, self._layout = store, layout
         self._codec = Zstd(level=layout.zstd_level) if spec.compressed else None
         self._buffers = threading.local()
@@ -60,9 +62,7 @@ class ArrayReader:
         try:
             self.decode(self._shard(shard), slot, out)
         except DamagedStoreError as error:
-            raise DamagedStoreError(
-                f"{self._place(shard, clip)}: {error}; repair it with: smile-synth verify {self._store} --repair"
-            ) from None
+            raise DamagedStoreError(f"{self._place(shard, clip)}: {error}; {self._advice}") from None
         except OSError as error:
             # Not the store's fault, and not to be skipped: too many open files, no permission, a lost mount.
             raise StoreError(f"{self._place(shard, clip)}: cannot be read ({error.strerror})") from None

@@ -32,6 +32,8 @@ class Workspace:
         part: name of the part of the shards that is being rendered, such as ``3-of-16``; empty means all.
     """
 
+    BUSY = "{folder} is being rendered by {holder}; wait until it ends, or give --out another folder"
+
     def __init__(self, store: Path, part: str = "") -> None:
         self.store, self.part = store, part
         self.folder = store / WORKSPACE
@@ -146,9 +148,7 @@ class Workspace:
             except BlockingIOError:
                 file.seek(0)
                 holder = file.read().strip() or "another process"
-                raise StoreError(
-                    f"{self.store} is being rendered by {holder}; wait until it ends, or give --out another folder"
-                ) from None
+                raise StoreError(self.BUSY.format(folder=self.store, holder=holder)) from None
             if not shared:
                 file.truncate(0)
                 file.write(f"process {os.getpid()} on {socket.gethostname()}")

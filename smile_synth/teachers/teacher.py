@@ -146,7 +146,7 @@ def build_teacher(
         normalisation=None if params.normalisation == "own" else NORMALISATIONS[params.normalisation],
         exact_grid=params.grid == "exact",
     )
-    teacher.backbone.to(device=device, dtype=_precision(params, torch.device(device)))
+    teacher.backbone.to(device=device, dtype=teacher_precision(params, torch.device(device)))
     return teacher.to(device)
 
 
@@ -161,7 +161,8 @@ def _image_size(asked: int | None, backbone: Backbone, grid: TokenGrid) -> tuple
     return (-(-sides[0] // stride) * stride, -(-sides[1] // stride) * stride)
 
 
-def _precision(params: TeacherParams, device: torch.device) -> torch.dtype:
+def teacher_precision(params: TeacherParams, device: torch.device) -> torch.dtype:
+    """Return the type in which a teacher computes on a device."""
     if params.precision == "auto":
         return torch.bfloat16 if device.type == "cuda" else torch.float32
     return torch.bfloat16 if params.precision == "bfloat16" else torch.float32

@@ -50,11 +50,10 @@ def estimate(recipe: Recipe, stores: Sequence[Store], out: Path, *, resume: bool
 def _sizes(job: Job, learner: Learner) -> Rows:
     encoder = sum(p.numel() for p in learner.student.encoder.parameters())
     grid, cost = job.grid, learner.cost(job.stages[0].mask)
-    teacher = job.params.teacher_or_default
     return [
         ("student", f"{learner.num_parameters / 1e6:.1f} M parameters ({encoder / 1e6:.1f} M of them the encoder)"),
         ("target", _target(learner)),
-        ("teacher", "none" if teacher is None else f"{teacher.model_name} ({teacher.library})"),
+        ("teacher", job.teacher_note),
         ("tokens", f"{grid.tubelets} x {grid.rows} x {grid.columns} = {grid.num_tokens}, {cost.num_visible} visible"),
         ("clips", f"{job.num_clips} in {len(job.stores)} store(s)"),
         ("processes", f"{job.world.size} x {job.world.device}, {str(learner.precision).removeprefix('torch.')}"),
@@ -134,10 +133,13 @@ def _time_update(job: Job, learner: Learner, stage: Stage, count: int) -> float:
         rank=world.rank,
         world_size=world.size,
         motion=job.params.uses_motion,
+        features=job.features,
     ) as loader:
         batch = next(iter(loader))
     motion = None if batch.motion_BTHW2 is None else batch.motion_BTHW2.to(world.device)
-    clips = DeviceBatch(batch.frames_BTHWC.to(world.device), batch.boxes_BKT4.to(world.device), batch.first, motion)
+    features = None if batch.features_BND is None else batch.features_BND.to(world.device)
+    frames, boxes = batch.frames_BTHWC.to(world.device), batch.boxes_BKT4.to(world.device)
+    clips = DeviceBatch(frames, boxes, batch.first, motion, features)
     began = time.perf_counter()
     learner.update(clips, stage, 0, 0).loss.item()
     return time.perf_counter() - began

@@ -49,17 +49,21 @@ class DeviceBatch:
         boxes_BKT4: float32.
         first: place of our first clip in the global batch.
         motion_BTHW2: displacements to the next frame, as the store has them; None where nobody asks for them.
+        features_BND: the teacher's cached features; None where the teacher is run, or there is none.
     """
 
     frames_BTHWC: Tensor
     boxes_BKT4: Tensor
     first: int
     motion_BTHW2: Tensor | None = None
+    features_BND: Tensor | None = None
 
     def part(self, start: int, stop: int) -> DeviceBatch:
         """Return some of the clips."""
         motion = None if self.motion_BTHW2 is None else self.motion_BTHW2[start:stop]
-        return DeviceBatch(self.frames_BTHWC[start:stop], self.boxes_BKT4[start:stop], self.first + start, motion)
+        features = None if self.features_BND is None else self.features_BND[start:stop]
+        frames, boxes = self.frames_BTHWC[start:stop], self.boxes_BKT4[start:stop]
+        return DeviceBatch(frames, boxes, self.first + start, motion, features)
 
     def masks(self, params: MaskParams, grid: TokenGrid, *, seed: int, step: int) -> Tensor:
         """Return all masks of these clips, bool (masks, B, N)."""
@@ -186,7 +190,7 @@ class Learner:
         loss, parts = torch.zeros((), device=self.world.device), dict[str, Tensor]()
         for start in range(0, count, size):
             part = clips.part(start, start + size)
-            target = self.objective.targets(part.frames_BTHWC, part.motion_BTHW2)
+            target = self.objective.targets(part.frames_BTHWC, part.motion_BTHW2, part.features_BND)
             # Autocast would round the pixels alike later; now it saves half of their memory.
             video = normalise(part.frames_BTHWC, dtype=self.precision)
             for number, is_masked_BN in enumerate(masks_MBN[:, start : start + size]):
@@ -271,7 +275,7 @@ class Learner:
         return StudentCost(self.params.student, self.grid, hidden, objective.prediction_dim, objective.heads)
 
     def flops_per_clip(self, mask: MaskParams) -> float:
-        """Return the FLOPs of a clip with all its masks: student forward and backward, and the teacher's pass."""
+        """Return the FLOPs of a clip with all its masks: student forward and backward, and the teacher if it runs."""
         return self.cost(mask).training_flops * mask.masks_per_clip + self._target_flops
 
     @cached_property
@@ -294,7 +298,7 @@ class Learner:
         is_masked_BN = clips.masks(mask, self.grid, seed=self.seed, step=step)[0]
         self.student.eval()
         video, hidden = normalise(clips.frames_BTHWC, dtype=self.precision), num_masked(mask, self.grid)
-        targets = self.objective.targets(clips.frames_BTHWC, clips.motion_BTHW2)
+        targets = self.objective.targets(clips.frames_BTHWC, clips.motion_BTHW2, clips.features_BND)
         # A few clips are not worth compiling for; sharded weights come together only in the wrapped call.
         forward = self._forward if isinstance(self._forward, FSDPModule) else self.student.forward
         with self.autocast():

@@ -13,12 +13,10 @@ from smile_synth.masking.grid import TokenGrid
 from smile_synth.model.patches import check_frames, patchify
 from smile_synth.model.student import ExtraHeads, Prediction, split_tokens
 from smile_synth.recipe.pretrain import TargetParams
+from smile_synth.teachers.standardise import standardise, whiten
 from smile_synth.teachers.teacher import Teacher
 from smile_synth.training.motion import motion_of_tokens
 
-EPS = 1e-6
-# Rounding leaves constant values a standard deviation of about 1e-7 of their size; below this it is taken for none.
-_VANISHING = 1e-5
 _EXACT = "donot_use_mm_for_euclid_dist"
 # Blocks of a second decoder, as TrackMAE has them.
 MOTION_DECODER_DEPTH = 2
@@ -43,29 +41,36 @@ class Objective(nn.Module):
 
     Args:
         params: kind of target, standardisation, losses and weights.
-        teacher: frozen; None where no features are predicted.
+        teacher: frozen; None where no features are predicted, or they come with the clips.
         grid: the token grid.
         motion_std: the dataset's standard deviation of motion, in pixels a frame; None where motion is not predicted.
+        cached_dim: channels of the features that come with the clips instead of from a teacher; None: they do not.
 
     Raises:
         ModelError: a teacher or the motion's standard deviation is missing, or there is one without use.
     """
 
     def __init__(
-        self, params: TargetParams, teacher: Teacher | None, grid: TokenGrid, motion_std: float | None = None
+        self,
+        params: TargetParams,
+        teacher: Teacher | None,
+        grid: TokenGrid,
+        motion_std: float | None = None,
+        *,
+        cached_dim: int | None = None,
     ) -> None:
         super().__init__()
-        if params.uses_teacher != (teacher is not None):
-            raise ModelError(
-                f"a target of kind {params.kind!r} {'needs a' if teacher is None else 'has no use for a'} teacher"
-            )
+        num_sources = (teacher is not None) + (cached_dim is not None)
+        if num_sources != int(params.uses_teacher):
+            need = "needs a teacher" if params.uses_teacher else "has no use for a teacher"
+            raise ModelError(f"a target of kind {params.kind!r} {need}, or its cached features; got {num_sources}")
         self.motion = params.motion_or_default
         if (self.motion is None) != (motion_std is None):
             raise ModelError(
                 f"the motion's standard deviation must be given where motion is predicted, got {motion_std}"
             )
         self.params, self.teacher, self.grid, self.motion_std = params, teacher, grid, motion_std
-        self.feature_dim = teacher.width if teacher is not None else 0
+        self.feature_dim = teacher.width if teacher is not None else cached_dim or 0
         self.pixel_dim = grid.pixels_per_token if params.uses_pixels else 0
 
     @property
@@ -87,23 +92,35 @@ class Objective(nn.Module):
         )
 
     @torch.no_grad()
-    def targets(self, frames_BTHWC: Tensor, motion_BTHW2: Tensor | None = None) -> Targets:
+    def targets(
+        self, frames_BTHWC: Tensor, motion_BTHW2: Tensor | None = None, features_BND: Tensor | None = None
+    ) -> Targets:
         """Return the targets of clips.
 
         Args:
             frames_BTHWC: uint8 (B, T, H, W, 3).
             motion_BTHW2: float (B, T, H / cell, W / cell, 2), as a store has it; needed where motion is predicted.
+            features_BND: float (B, N, D), the teacher's cached features of these clips; needed where it is not run.
 
         Raises:
-            ModelError: frames or motion do not fit the grid, or motion is missing.
+            ModelError: frames, motion or features do not fit the grid, or motion or features are missing.
         """
         check_frames(frames_BTHWC)
-        features = None
-        if self.teacher is not None:
-            features = standardise(self.teacher(frames_BTHWC), self.params.standardise or "channel")
         return Targets(
-            features, patchify(frames_BTHWC, self.grid) if self.pixel_dim else None, self._motion_target(motion_BTHW2)
+            self._feature_target(frames_BTHWC, features_BND),
+            patchify(frames_BTHWC, self.grid) if self.pixel_dim else None,
+            self._motion_target(motion_BTHW2),
         )
+
+    def _feature_target(self, frames_BTHWC: Tensor, features_BND: Tensor | None) -> Tensor | None:
+        if not self.feature_dim:
+            return None
+        features = features_BND if self.teacher is None else self.teacher(frames_BTHWC)
+        expected = (len(frames_BTHWC), self.grid.num_tokens, self.feature_dim)
+        if features is None or features.shape != expected:
+            found = "none" if features is None else tuple(features.shape)
+            raise ModelError(f"the teacher's features must be {expected}, got {found}")
+        return standardise(features, self.params.standardise or "channel")
 
     def _motion_target(self, motion_BTHW2: Tensor | None) -> Tensor | None:
         if self.motion is None or self.motion_std is None:
@@ -210,19 +227,6 @@ class Objective(nn.Module):
         return torch.stack([weights[name] * value for name, value in losses.items()]).sum()
 
 
-def standardise(features_BND: Tensor, how: Literal["channel", "token", "none"] = "channel") -> Tensor:
-    """Return features of mean 0 and standard deviation 1 in float32; 0 where they do not vary, as on flat backgrounds.
-
-    Args:
-        features_BND: float (B, N, D).
-        how: per ``channel`` over all tokens of the clip, per ``token`` over its channels, or not at all.
-
-    Source: SMILE, CVPR 2025 (per channel).
-    """
-    features = features_BND.float()
-    return features if how == "none" else _whiten(features, dim=1 if how == "channel" else 2)
-
-
 def pixel_target(patches_BNPC: Tensor) -> Tensor:
     """Return every token's pixels, normalised per token and channel; 0 where they do not vary.
 
@@ -237,7 +241,7 @@ def pixel_target(patches_BNPC: Tensor) -> Tensor:
     pixels = patches_BNPC.float()
     if patches_BNPC.dtype == torch.uint8:
         pixels = pixels / 255
-    return _whiten(pixels, dim=2).flatten(2)
+    return whiten(pixels, dim=2).flatten(2)
 
 
 def error(predicted: Tensor, target: Tensor, kind: Literal["mse", "smooth_l1", "cosine"]) -> Tensor:
@@ -290,12 +294,6 @@ def _checked(prediction: Tensor | None, tokens_BM: Tensor, dim: int) -> Tensor:
         found = "none" if prediction is None else tuple(prediction.shape)
         raise ModelError(f"predictions must be {expected}, got {found}")
     return prediction.float()
-
-
-def _whiten(values: Tensor, dim: int) -> Tensor:
-    std, mean = torch.std_mean(values, dim=dim, keepdim=True)
-    varies = std > EPS + _VANISHING * mean.abs()
-    return torch.where(varies, (values - mean) / (std + EPS), 0.0)
 
 
 def _pick(values: Tensor, tokens_BM: Tensor) -> Tensor:

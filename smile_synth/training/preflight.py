@@ -18,10 +18,12 @@ from smile_synth.recipe.pretrain import PretrainParams
 from smile_synth.recipe.recipe import Recipe, parse_recipe
 from smile_synth.scene import Canvas
 from smile_synth.store import Store
+from smile_synth.teachers.cache import FeatureCache
 from smile_synth.teachers.teacher import build_teacher
 from smile_synth.training.checkpoint import TENSORS
 from smile_synth.training.cost import state_bytes
 from smile_synth.training.distributed import World
+from smile_synth.training.features import find_features
 from smile_synth.training.learner import Learner
 from smile_synth.training.motion import check_motion, measure_motion
 from smile_synth.training.objective import Objective
@@ -47,6 +49,8 @@ class Job:
         grid: the tokens of a clip.
         stages: what is done, in order.
         state: the checkpoint to resume from, or None; its tensors are on the first rank only.
+        features: the teacher's cached features of every store, or none: then the teacher is run.
+        teacher_note: which teacher, and where its features come from.
         note: what to tell people of it; empty for nothing.
         seen: the folder's ``fingerprint`` when it was checked.
     """
@@ -59,6 +63,8 @@ class Job:
     grid: TokenGrid
     stages: tuple[Stage, ...]
     state: Mapping[str, Any] | None
+    features: tuple[FeatureCache, ...] = ()
+    teacher_note: str = "none"
     note: str = ""
     seen: tuple[int, ...] = ()
 
@@ -117,7 +123,21 @@ def check(recipe: Recipe, stores: Sequence[Store], out: Path, *, resume: bool, w
 
     shared = world.from_first(find)
     state = found[0] if found else shared["state"]
-    return Job(recipe, params, tuple(stores), folder, world, grid, stages, state, shared["note"], tuple(shared["seen"]))
+    features, teacher_note = find_features(recipe, stores, grid, world.device)
+    return Job(
+        recipe,
+        params,
+        tuple(stores),
+        folder,
+        world,
+        grid,
+        stages,
+        state,
+        features,
+        teacher_note,
+        shared["note"],
+        tuple(shared["seen"]),
+    )
 
 
 def build(job: Job) -> Learner:
@@ -128,10 +148,11 @@ def build(job: Job) -> Learner:
     """
     teacher_params, device = job.params.teacher_or_default, job.world.device
     teacher = None
-    if teacher_params is not None:
+    if teacher_params is not None and not job.features:
         teacher = build_teacher(teacher_params, job.grid, folder=job.recipe.folder, device=device)
     # Convolutions of the teacher are faster with channels last, on CPU and CUDA alike.
-    objective = Objective(job.params.target, teacher, job.grid, _motion_std(job))
+    cached_dim = job.features[0].shape[1] if job.features else None
+    objective = Objective(job.params.target, teacher, job.grid, _motion_std(job), cached_dim=cached_dim)
     objective = objective.to(memory_format=torch.channels_last)
     learner = Learner(job.params, objective.to(device), job.world, job.recipe.seed)
     if job.world.is_first:
@@ -264,6 +285,8 @@ def _check_same_run(state: Mapping[str, Any], recipe: Recipe, stages: list[list[
         for free in FREE_SECTIONS:
             values.pop(free, None)
         values["loading"] = {k: v for k, v in (values.get("loading") or {}).items() if k not in FREE_LOADING}
+        # Cached features are the teacher's own within their stated error.
+        values["teacher"] = {k: v for k, v in (values.get("teacher") or {}).items() if k != "cache"}
     for key, was, is_now in differences(
         {"seed": before["seed"], "pretrain": old}, {"seed": now["seed"], "pretrain": new}
     ):

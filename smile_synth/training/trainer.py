@@ -157,6 +157,8 @@ class Trainer:
             if self.job.note:
                 view.note(self.job.note)
             view.note(self._opening())
+            if self.job.params.target.uses_teacher:
+                view.note(f"teacher: {self.job.teacher_note}")
             if self.learner.objective.motion_std is not None:
                 view.note(f"motion is predicted in units of {self.learner.objective.motion_std:.6g} px a frame")
             for stage in self.job.stages:
@@ -241,6 +243,7 @@ class Trainer:
             prefetch=loading.prefetch_batches,
             pin=self.world.device.type == "cuda",
             motion=self.job.params.uses_motion,
+            features=self.job.features,
         )
         if self.progress.position is not None:
             loader.load_position(self.progress.position)
@@ -273,7 +276,8 @@ class Trainer:
             frames, boxes = augment(frames, boxes, views)
             if motion is not None:
                 motion = augment_motion(motion, views, height=frames.shape[2], width=frames.shape[3])
-        return DeviceBatch(frames, boxes, batch.first, motion)
+        features = None if batch.features_BND is None else batch.features_BND.to(device, non_blocking=True)
+        return DeviceBatch(frames, boxes, batch.first, motion, features)
 
     def _views(self, batch: Batch) -> Views:
         _, _, height, width, _ = batch.frames_BTHWC.shape
