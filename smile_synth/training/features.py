@@ -37,7 +37,7 @@ def find_features(
         return (), "none"
     name = f"{teacher.model_name} ({teacher.library})"
     if teacher.cache == "never":
-        return (), f"{name}, run on every clip (teacher.cache is off)"
+        return (), f"{name}, run on every clip (teacher.cache is never)"
     if params.loading.augment.changes_anything:
         if teacher.cache == "require":
             raise TrainingError(

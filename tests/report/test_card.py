@@ -130,7 +130,7 @@ class HostileStore(Store):
     }
     generators = ("/home/jane/mine.py:Mine", HOSTILE)
     recipe: ClassVar = {
-        "generator": "/home/jane/work/mine.py:Mine",
+        "generator": "/home/jane/own/mine.py:Mine",
         "assets": {"backgrounds": "/home/jane/Holiday Photos/sea", "objects": HOSTILE},
         "note": "from C:\\Users\\jane\\secret\\file.png and /home/jane/other/x.png, see https://example.org/a/b",
     }
