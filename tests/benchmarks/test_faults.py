@@ -16,6 +16,6 @@ FAULTS = Path(__file__).parents[2] / "benchmarks" / "faults.py"
 @pytest.mark.skipif(sys.platform != "linux" or shutil.which("cc") is None, reason="needs Linux and a C compiler")
 @pytest.mark.parametrize("kind", ["render", "pretrain", "store", "recipe", "checkpoint", "export", "image", "video"])
 def test_no_fault_ends_in_a_silent_error_lost_clips_a_traceback_or_a_hang(kind: str) -> None:
-    command = [sys.executable, str(FAULTS), "--share", "0.05", "--seed", "11", "--only", kind]
+    command = [sys.executable, str(FAULTS), "--share", "0.05", "--only", kind]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
