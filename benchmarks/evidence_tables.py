@@ -66,7 +66,7 @@ class Results:
         arms: whose runs are all probed.
         seeds: of the runs.
         right: answers by arm and seed.
-        baselines: answers of what stands beside the runs; empty where it was not probed yet.
+        baselines: answers of the baselines; empty where they were not probed yet.
         chance: by question, of always giving the commonest training class.
         cpu_s: CPU seconds of every run's training, start included, by arm.
         missing: what is not complete, for people.
