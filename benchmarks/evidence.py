@@ -8,8 +8,9 @@
 - still: as smile-motion, on clips in which nothing moves
 - images: as smile-motion, on whole photographs in pseudo-motion, under tube masks
 
-Every arm trains for the same CPU time of one core, teacher and loader included: its pace is measured first, beside as
-many others as later, and its schedule is made for the steps that fit. Runs go side by side, one thread each. Questions,
+The teacher's features are computed once for every store and read from then on. Every arm trains for the same CPU time
+of one core, loader included: its pace is measured first, beside as many others as later, and its schedule is made for
+the steps that fit. Runs go side by side, one thread each. Questions,
 their clips and the baselines are the same for all. Interrupt it at any moment; the same command resumes.
 
     python benchmarks/evidence.py --dry-run
@@ -148,6 +149,30 @@ def timed(plan: Plan, arm: str, name: str, steps: int) -> tuple[float, Path]:
     return train(plan, arm, run, *overrides), run
 
 
+def has_teacher(plan: Plan, arm: str) -> bool:
+    """Whether an arm predicts features."""
+    return load_recipe(f"evidence-{arm}", plan.overrides).section("pretrain").teacher_or_default is not None
+
+
+def cache_features(plan: Plan) -> None:
+    """Compute the teacher's features of every store whose arms predict them, side by side; once."""
+    arm_of = {plan.store(arm): arm for arm in plan.arms if has_teacher(plan, arm)}
+    jobs = [
+        partial(
+            command,
+            plan,
+            f"cache-{store.stem}",
+            "cache",
+            str(store),
+            "--recipe",
+            f"evidence-{arm}",
+            *settings(*plan.overrides),
+        )
+        for store, arm in arm_of.items()
+    ]
+    side_by_side(plan, jobs)
+
+
 def measure_pace(plan: Plan, arm: str) -> None:
     """Measure the CPU seconds of a step of an arm: the difference of two trainings, so that no start counts.
 
@@ -202,7 +227,8 @@ def train(plan: Plan, arm: str, run: Path, *overrides: str) -> float:
         RuntimeError: it ended early, as a training does after Ctrl-C; what is done is kept.
     """
     arguments = ["pretrain", f"evidence-{arm}", "--data", str(plan.store(arm)), "--out", str(run), "--resume"]
-    cpu_s = command(plan, f"{run.parent.name}-{run.name}", *arguments, *settings(*plan.overrides, *overrides))
+    cached = ("pretrain.teacher.cache=require",) if has_teacher(plan, arm) else ()
+    cpu_s = command(plan, f"{run.parent.name}-{run.name}", *arguments, *settings(*plan.overrides, *cached, *overrides))
     summary = json.loads((run / "summary.json").read_text())
     if summary["steps"] < summary["total_steps"]:
         raise RuntimeError(f"{run} ended after {summary['steps']} of {summary['total_steps']} steps; run this again")
@@ -326,6 +352,7 @@ def run_plan(plan: Plan) -> None:
     """Render, time, train and probe what is not there yet."""
     for store, arm in {plan.store(arm): arm for arm in plan.arms}.items():
         command(plan, store.stem, "render", f"evidence-{arm}", "--out", str(store), *settings(*plan.overrides))
+    cache_features(plan)
     measure_paces(plan)
     render_questions(plan)
     jobs: list[Callable[[], None]] = [partial(train_and_probe, plan, arm, seed) for arm, seed in plan.runs]
