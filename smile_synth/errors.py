@@ -40,6 +40,10 @@ class DamagedStoreError(StoreError):
     """Bytes of a store fail their checksum or cannot be decoded."""
 
 
+class ClusterError(SmileSynthError):
+    """A cluster's variables do not say which part of the work is ours, or a plan for one cannot be made."""
+
+
 class LoaderError(SmileSynthError):
     """A loader cannot provide what was asked of it."""
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from smile_synth.errors import StoreError, printable
+from smile_synth.errors import ClusterError, StoreError, printable
+from smile_synth.machine.array_jobs import find_place
 from smile_synth.machine.cores import num_cores
 
 if TYPE_CHECKING:
     from smile_synth.generator.dataset import Dataset
     from smile_synth.recipe.recipe import Recipe
     from smile_synth.store import Store
-    from smile_synth.store.writer import Engine
+    from smile_synth.store.writer import Engine, ShardPart
 
 
 def register(app: typer.Typer) -> None:
@@ -33,7 +35,10 @@ def render(
     truth: Annotated[
         str | None, typer.Option(help="Store dense ground truth, too: flow,visibility,tracks or some of them.")
     ] = None,
-    shards: Annotated[str | None, typer.Option(help="Render only this part, such as 3/16; then --finish.")] = None,
+    shards: Annotated[
+        str | None,
+        typer.Option(help="Render only this part, such as 3/16; auto: the part of this array job; then --finish."),
+    ] = None,
     finish: Annotated[bool, typer.Option("--finish", help="Check that all parts are there, and seal.")] = False,
     engine: Annotated[str, typer.Option(help="processes, or ray: on the running Ray cluster.")] = "processes",
 ) -> None:
@@ -47,6 +52,8 @@ def render(
       smile-synth render mine.yaml --out clips.zarr --workers 8 --set dataset.clips=100000
       smile-synth render mine.yaml --out clips.zarr --truth flow,visibility,tracks
       smile-synth render mine.yaml --out clips.zarr --shards 3/16    (one of 16 hosts or Slurm array jobs)
+      smile-synth render mine.yaml --out clips.zarr --shards auto    (the same, counted by Slurm or SkyPilot)
+      smile-synth render mine.yaml --out clips.zarr --shards auto/16 (a Kubernetes job with 16 completions)
       smile-synth render --finish --out clips.zarr                   (once all 16 are done)
       smile-synth render mine.yaml --out /shared/clips.zarr --engine ray
     """
@@ -64,16 +71,31 @@ def render(
     from smile_synth.generator.dataset import Dataset
     from smile_synth.recipe.recipe import load_recipe
 
+    part = _part(shards) if shards is not None else None
     overrides = [*(set_ or []), *([f"seed={seed}"] if seed is not None else [])]
     if truth is not None:
         overrides.append(f"dataset.store.truth=[{truth}]")
     loaded = load_recipe(recipe, overrides)
     dataset = Dataset.of(loaded)
     chosen = _engine(engine, workers if workers is not None else num_cores())
-    if shards is None:
+    if part is None:
         _render_all(loaded, dataset, out, chosen)
     else:
-        _render_part(loaded, dataset, out, chosen, shards)
+        _render_part(loaded, dataset, out, chosen, part)
+
+
+def _part(text: str) -> ShardPart:
+    """Return the part that ``--shards`` names; of ``auto`` it says what it was taken from."""
+    from smile_synth.store.writer import ShardPart
+
+    word, _, count = text.partition("/")
+    if word != "auto":
+        return ShardPart.parse(text)
+    if text != word and not (count.isascii() and count.isdecimal() and int(count)):
+        raise ClusterError(f"--shards auto may be followed by a count, such as auto/16, got {text!r}")
+    found = find_place(os.environ, int(count) if count else None)
+    typer.echo(f"Part {found.place}/{found.count} of the shards, by {found.source}.")
+    return ShardPart(found.place, found.count)
 
 
 def _engine(name: str, workers: int) -> Engine:
@@ -97,13 +119,12 @@ def _render_all(recipe: Recipe, dataset: Dataset, out: Path, engine: Engine) -> 
     _show(store)
 
 
-def _render_part(recipe: Recipe, dataset: Dataset, out: Path, engine: Engine, shards: str) -> None:
-    from smile_synth.store.writer import ShardPart, fill_store
+def _render_part(recipe: Recipe, dataset: Dataset, out: Path, engine: Engine, part: ShardPart) -> None:
+    from smile_synth.store.writer import fill_store
 
-    part = ShardPart.parse(shards)
     clips = fill_store(dataset, out, recipe=recipe.resolved(), engine=engine, part=part)
     shown = printable(str(out))
-    typer.echo(f"Part {shards} of {shown} is complete ({clips} clips rendered now).")
+    typer.echo(f"Part {part.place}/{part.count} of {shown} is complete ({clips} clips rendered now).")
     typer.echo(f"When all {part.count} parts are: smile-synth render --finish --out {shown}")
 
 

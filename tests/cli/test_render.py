@@ -73,12 +73,27 @@ def test_parts_and_finish_give_the_same_store(recipe: Path, tmp_path: Path) -> N
     assert tree(out) == tree(tmp_path / "whole")
 
 
+def test_array_jobs_take_their_parts(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rendered(recipe, tmp_path / "whole")
+    out = tmp_path / "parts"
+    for number, place in ((4, 1), (6, 2)):
+        for name, value in {"ID": number, "COUNT": 2, "MIN": 4, "MAX": 6, "STEP": 2}.items():
+            monkeypatch.setenv(f"SLURM_ARRAY_TASK_{name}", str(value))
+        result = rendered(recipe, out, "--shards", "auto")
+        assert f"Part {place}/2 of the shards, by Slurm (SLURM_ARRAY_TASK_ID={number}, array 4-6:2)." in result.output
+        assert f"Part {place}/2 of {out} is complete" in result.output
+    assert run("render", "--finish", "--out", out).exit_code == 0
+    assert tree(out) == tree(tmp_path / "whole")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--seed", 4], "seed is 3 in the store and 4 now"),
         (["--set", "dataset.canvas.width=32"], "dataset.canvas.width is 16 in the store and 32 now"),
         (["--shards", "4/3"], "written 1/4 to 4/4, got 4/3"),
+        (["--shards", "auto"], "--shards auto finds no array job here"),
+        (["--shards", "auto/many"], "such as auto/16, got 'auto/many'"),
         (["--engine", "boat"], "--engine is 'processes' or 'ray', got 'boat'"),
         (["--set", "dataset.clips=0"], "dataset.clips"),
     ],
