@@ -20,6 +20,9 @@ from smile_synth.training.checkpoint import read_checkpoint
 from smile_synth.training.device import pick_device
 from smile_synth.training.distributed import RankInfo, find_rank, first_host
 
+# All that motion as a target has: both kinds of tokens, quarters, a decoder of its own.
+MOTION = {"tokens": "all", "cells": 1, "head": "decoder"}
+
 
 def test_without_a_launcher_we_are_alone() -> None:
     assert find_rank({}) == (RankInfo(0, 1, 0), {})
@@ -136,8 +139,10 @@ def _losses(out: Path) -> list[float]:
     [
         ({"mask": {"masks_per_clip": 2}, "runtime": {"micro_batch": 1}}, "processes"),
         ({"runtime": {"sharding": "shard"}, "ema_decay": 0.9}, "torchrun"),
+        ({"target": {"kind": "pixels", "motion": MOTION}}, "processes"),
+        ({"target": {"kind": "motion", "motion": MOTION}, "runtime": {"sharding": "shard"}}, "processes"),
     ],
-    ids=["replicate", "shard"],
+    ids=["replicate", "shard", "pixels and motion, replicate", "motion, shard"],
 )
 def test_two_processes_give_the_curve_of_one(
     store: Store, tmp_path: Path, changes: dict[str, Any], launcher: str
@@ -153,6 +158,21 @@ def test_two_processes_give_the_curve_of_one(
     one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
     for name, value in one.items():
         torch.testing.assert_close(two[name], value, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_two_processes_share_cached_features_as_one_reads_them(tmp_path: Path) -> None:
+    store = tiny_store(tmp_path)
+    teacher = {"library": "efficientnet_lite0", "pretrained": "random", "layer": "blocks.0", "image_size": 32}
+    target = {"kind": "features", "motion": MOTION}
+    recipe = tiny_recipe(target=target, teacher={**teacher, "cache": "require"}, max_steps=3)
+    (tmp_path / "cached.yaml").write_text(recipe.to_yaml())
+    caching = ["cache", str(store.path), "--recipe", str(tmp_path / "cached.yaml"), "--device", "cpu"]
+    done = _run([sys.executable, "-m", "smile_synth", *caching])
+    assert done.returncode == 0, done.stdout + done.stderr
+    run_tiny(store, tmp_path / "one", recipe)
+    _train_in_two(store, tmp_path / "two", recipe)
+    np.testing.assert_allclose(_losses(tmp_path / "two"), _losses(tmp_path / "one"), atol=1e-5)
 
 
 @pytest.mark.slow

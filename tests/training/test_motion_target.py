@@ -80,6 +80,16 @@ def test_micro_batches_sum_up_to_the_whole_batch(store: Store, tmp_path: Path) -
         torch.testing.assert_close(value, weights(tmp_path / "halves")[name], atol=1e-4, rtol=1e-3)
 
 
+def test_bfloat16_learns_motion_as_float32_does(store: Store, tmp_path: Path) -> None:
+    for precision in ("float32", "bfloat16"):
+        run_tiny(store, tmp_path / precision, tiny_recipe(**EVERYTHING, runtime={"precision": precision}))
+    exact, rounded = (read_rows(tmp_path / name / "metrics.jsonl") for name in ("float32", "bfloat16"))
+    for key in ("loss_motion_hidden", "loss_motion_visible", "loss_pixels"):
+        first, second = [row[key] for row in exact], [row[key] for row in rounded]
+        assert first != second, "the student computes in bfloat16"
+        assert second == pytest.approx(first, rel=0.05)
+
+
 def test_exports_leave_the_motion_out(store: Store, tmp_path: Path) -> None:
     run_tiny(store, tmp_path, tiny_recipe(**EVERYTHING))
     stored = read_student(tmp_path)
