@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from smile_synth.masking.grid import TokenGrid
-from smile_synth.masking.masks import draw_masks, mask_noise, num_masked, sample_masks
+from smile_synth.masking.grid import TokenGrid, num_masked
+from smile_synth.masking.masks import draw_masks, mask_noise, sample_masks
 from smile_synth.recipe.pretrain import MaskKind, MaskParams
 
 GRID = TokenGrid(tubelets=8, rows=14, columns=14, tubelet_size=2, patch_size=16)

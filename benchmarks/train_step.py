@@ -24,8 +24,8 @@ from multiprocessing.connection import Connection
 import torch
 from torch import Tensor, nn
 
-from smile_synth.masking.grid import TokenGrid
-from smile_synth.masking.masks import draw_masks, num_masked
+from smile_synth.masking.grid import TokenGrid, num_masked
+from smile_synth.masking.masks import draw_masks
 from smile_synth.model.block import Attention
 from smile_synth.model.patches import normalise
 from smile_synth.model.student import Student, build_student

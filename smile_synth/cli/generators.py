@@ -60,16 +60,16 @@ def show(
     """
     import inspect
 
-    from smile_synth.generator.parameters import parameter_rows
     from smile_synth.generator.registry import find
+    from smile_synth.recipe.keys import values_of
 
     cls = find(name, Path.cwd())
     console = Console()
     console.print(f"[bold]{escape(name)}[/bold]  {escape(inspect.getdoc(cls) or '')}\n", highlight=False)
-    for row in parameter_rows(cls.Params):
+    for row in values_of(cls.Params):
         allowed = f" ({row.allowed})" if row.allowed else ""
         default = f" = {escape(row.default)}" if row.default else "  [red]must be given[/red]"
-        console.print(f"[bold]{row.name}[/bold]: {escape(row.kind + allowed)}{default}", highlight=False)
+        console.print(f"[bold]{row.path}[/bold]: {escape(row.kind + allowed)}{default}", highlight=False)
         console.print(Padding(escape(row.description), (0, 0, 0, 4)), highlight=False)
     if not _needs_parameters(cls.Params, overrides):
         _show_labels(_dataset(name, overrides), console)

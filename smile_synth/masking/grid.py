@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 from smile_synth.errors import ModelError
+from smile_synth.recipe.pretrain import MaskParams
 from smile_synth.scene import Canvas
 
 
@@ -76,3 +77,19 @@ class TokenGrid:
     def pixels_per_token(self) -> int:
         """Values that a token holds: tubelet_size x patch_size x patch_size x 3 channels."""
         return self.tubelet_size * self.patch_size**2 * 3
+
+
+def num_masked(params: MaskParams, grid: TokenGrid) -> int:
+    """Return the number of tokens that every mask hides.
+
+    Raises:
+        ModelError: the ratio leaves nothing to hide, or nothing to see.
+    """
+    # The small addition keeps 0.29 x 100 at 29, which binary fractions put just below.
+    hidden_places = int(params.ratio * grid.tokens_per_tubelet + 1e-9)
+    if not 0 < hidden_places < grid.tokens_per_tubelet:
+        raise ModelError(
+            f"mask ratio {params.ratio} of {grid.rows} x {grid.columns} tokens hides {hidden_places} of "
+            f"{grid.tokens_per_tubelet}: at least one must be hidden and one visible"
+        )
+    return grid.tubelets * hidden_places

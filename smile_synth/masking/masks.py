@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from smile_synth.errors import ModelError
-from smile_synth.masking.grid import TokenGrid
+from smile_synth.masking.grid import TokenGrid, num_masked
 from smile_synth.masking.kernel import FIRST_FACTOR, GOLDEN, INDEX_BITS, SECOND_FACTOR, rank_on_cpu
 from smile_synth.recipe.pretrain import MaskParams, RegionRule
 
@@ -34,22 +34,6 @@ class MaskNoise(NamedTuple):
     tokens_BN: Tensor
     places_BS: Tensor
     clips_B: Tensor
-
-
-def num_masked(params: MaskParams, grid: TokenGrid) -> int:
-    """Return the number of tokens that every mask hides.
-
-    Raises:
-        ModelError: the ratio leaves nothing to hide, or nothing to see.
-    """
-    # The small addition keeps 0.29 x 100 at 29, which binary fractions put just below.
-    hidden_places = int(params.ratio * grid.tokens_per_tubelet + 1e-9)
-    if not 0 < hidden_places < grid.tokens_per_tubelet:
-        raise ModelError(
-            f"mask ratio {params.ratio} of {grid.rows} x {grid.columns} tokens hides {hidden_places} of "
-            f"{grid.tokens_per_tubelet}: at least one must be hidden and one visible"
-        )
-    return grid.tubelets * hidden_places
 
 
 def object_tokens(boxes_BKT4: Tensor, grid: TokenGrid, rule: RegionRule = "published") -> Tensor:

@@ -14,8 +14,8 @@ from smile_synth.scene import Canvas
 class CanvasParams(StrictParams):
     """Size of every clip."""
 
-    height: int = Field(224, ge=8, le=2048, description="rows, in pixels")
-    width: int = Field(224, ge=8, le=2048, description="columns, in pixels")
+    height: int = Field(224, ge=8, le=2048, description="rows", json_schema_extra={"unit": "px"})
+    width: int = Field(224, ge=8, le=2048, description="columns", json_schema_extra={"unit": "px"})
     frames: int = Field(16, ge=1, le=1024, description="frames of a clip")
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,8 @@ from smile_synth.errors import RecipeError
 from smile_synth.params import canonical, shortened, shown
 from smile_synth.recipe.dataset import DatasetParams
 from smile_synth.recipe.yaml import parse_yaml
+
+GENERATOR, PARAMS = "generator", "params"
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,8 @@ def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
     generator of before.
     """
     merged = dict(base)
-    if "generator" in top and top["generator"] != base.get("generator", DatasetParams().generator):
-        merged.pop("params", None)
+    if GENERATOR in top and top[GENERATOR] != base.get(GENERATOR, DatasetParams().generator):
+        merged.pop(PARAMS, None)
     for key, value in top.items():
         inner = merged.get(key)
         both_maps = isinstance(inner, Mapping) and isinstance(value, Mapping)
@@ -79,12 +81,24 @@ def _override_path(override: str) -> list[str]:
     return override.partition("=")[0].strip().split(".")
 
 
-def apply_override(values: dict[str, Any], override: str) -> None:
-    """Set one value, in place.
+def in_order(overrides: Sequence[str]) -> list[str]:
+    """Return overrides in the order to apply them: a generator before its own parameters, all else as given."""
+    ordered: list[str] = []
+    for override in overrides:
+        path = _override_path(override)
+        params = [*path[:-1], PARAMS]
+        own = (i for i, other in enumerate(ordered) if _override_path(other)[: len(params)] == params)
+        ordered.insert(next(own, len(ordered)) if path[-1] == GENERATOR else len(ordered), override)
+    return ordered
+
+
+def apply_override(values: dict[str, Any], override: str, wrap: Callable[[Any], Any] = lambda value: value) -> None:
+    """Set one value, in place; another generator drops the parameters of the one before.
 
     Args:
         values: what to change.
         override: ``key.sub=value``; a number among the keys is a place in a list, the value is read as YAML.
+        wrap: makes of the value what is set.
 
     Raises:
         RecipeError: it is no such text, its value is not YAML, or it leads into something without keys.
@@ -93,14 +107,16 @@ def apply_override(values: dict[str, Any], override: str) -> None:
     _, equals, text = override.partition("=")
     if not equals or not all(parts):
         raise RecipeError(f"--set takes key.sub=value, got {shown(override)}")
-    value = parse_yaml(text, where=f"--set {shortened(override)}")
+    value = wrap(parse_yaml(text, where=f"--set {shortened(override)}"))
     here: Any = values
     for part in parts[:-1]:
         here = _step_into(here, part, override)
     if isinstance(here, list):
         here[_index(here, part=parts[-1], override=override)] = value
-    else:
-        here[parts[-1]] = value
+        return
+    if parts[-1] == GENERATOR and value != here.get(GENERATOR, DatasetParams().generator):
+        here.pop(PARAMS, None)
+    here[parts[-1]] = value
 
 
 def _step_into(here: Any, part: str, override: str) -> Any:

@@ -16,12 +16,23 @@ from pydantic import Field, PrivateAttr, ValidationError
 from smile_synth.errors import RecipeError, nearest
 from smile_synth.params import StrictParams, first_problem, problem_of, shown
 from smile_synth.recipe.dataset import DatasetParams
-from smile_synth.recipe.layers import Layer, apply_override, flatten, inherited_from
+from smile_synth.recipe.keys import Key
+from smile_synth.recipe.layers import Layer, apply_override, flatten, in_order, inherited_from
 from smile_synth.recipe.pretrain import PretrainParams
 from smile_synth.recipe.probe import ProbeParams
+from smile_synth.recipe.provenance import annotated, value_at
 from smile_synth.recipe.yaml import read_yaml
 
 MAX_EXTENDS = 8
+# No key of a recipe, but of a recipe's file: it is gone once the file is read.
+EXTENDS = Key(
+    "extends",
+    "str",
+    "",
+    "",
+    "''",
+    "another recipe, by bundled name or by path from this file, whose values hold where this file has none",
+)
 
 
 class Recipe(StrictParams):
@@ -37,6 +48,8 @@ class Recipe(StrictParams):
 
     _folder: Path = PrivateAttr(default_factory=Path.cwd)
     _typed: str = PrivateAttr(default="RECIPE")
+    _layers: tuple[Layer, ...] = PrivateAttr(default=())
+    _overrides: tuple[str, ...] = PrivateAttr(default=())
 
     @property
     def folder(self) -> Path:
@@ -58,6 +71,14 @@ class Recipe(StrictParams):
         """
         folder = {"paths_from": str(self.folder.resolve())} if with_folder else {}
         return yaml.safe_dump({**self.resolved(), **folder}, sort_keys=False, allow_unicode=True, width=110)
+
+    def to_annotated_yaml(self) -> str:
+        """Return the resolved recipe as YAML with a comment on every value: which recipe wrote it, or the default."""
+        return annotated(self.resolved(), self._layers, self._overrides)
+
+    def value_text(self, path: str) -> str:
+        """Return the value at a path as YAML, and which recipe wrote it; for people."""
+        return value_at(path, self.resolved(), self._layers, self._overrides)
 
     def section(self, name: str) -> Any:
         """Return the section ``name`` (dataset, pretrain or probe).
@@ -116,7 +137,7 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
     path, folder = _locate(str(name_or_path))
     layers = _read_layers(path, path.stem)
     values = flatten(layers)
-    for override in overrides:
+    for override in in_order(overrides):
         apply_override(values, override)
     try:
         recipe = _checked(values, folder, name=path.stem)
@@ -127,6 +148,7 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
         raise RecipeError(f"recipe {path.name}: {problem.text}{note}") from None
     settings = [word for override in overrides if not override.startswith("seed=") for word in ("--set", override)]
     recipe._typed = shlex.join([str(name_or_path), *settings])
+    recipe._layers, recipe._overrides = tuple(layers), tuple(overrides)
     return recipe
 
 

@@ -18,8 +18,8 @@ from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 from smile_synth.errors import CheckpointError
-from smile_synth.masking.grid import TokenGrid
-from smile_synth.masking.masks import draw_masks, num_masked
+from smile_synth.masking.grid import TokenGrid, num_masked
+from smile_synth.masking.masks import draw_masks
 from smile_synth.model.patches import normalise
 from smile_synth.model.student import Prediction, Student, build_student
 from smile_synth.recipe.pretrain import MaskParams, PretrainParams, RuntimeParams

@@ -11,8 +11,7 @@ from typing import Any
 import torch
 
 from smile_synth.errors import CheckpointError, RecipeError, StoreError, TrainingError
-from smile_synth.masking.grid import TokenGrid
-from smile_synth.masking.masks import num_masked
+from smile_synth.masking.grid import TokenGrid, num_masked
 from smile_synth.params import differences
 from smile_synth.recipe.pretrain import PretrainParams
 from smile_synth.recipe.recipe import Recipe, parse_recipe

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from smile_synth.errors import ModelError
-from smile_synth.masking.grid import TokenGrid
-from smile_synth.masking.masks import draw_masks, mask_noise, num_masked, object_tokens, place_motion, sample_masks
+from smile_synth.masking.grid import TokenGrid, num_masked
+from smile_synth.masking.masks import draw_masks, mask_noise, object_tokens, place_motion, sample_masks
 from smile_synth.recipe.pretrain import MaskKind, MaskParams
 
 GRID = TokenGrid(8, 14, 14, 2, 16)

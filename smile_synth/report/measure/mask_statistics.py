@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from smile_synth.masking.grid import TokenGrid
-from smile_synth.masking.masks import draw_masks, num_masked, object_tokens
+from smile_synth.masking.grid import TokenGrid, num_masked
+from smile_synth.masking.masks import draw_masks, object_tokens
 from smile_synth.recipe.pretrain import MaskParams
 from smile_synth.report.measure.content import Masks
 

@@ -1,0 +1,69 @@
+"""How large a store will be, and whether the disk has room for it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from smile_synth.errors import StoreError
+from smile_synth.generator.dataset import Dataset
+from smile_synth.store.clip_values import DrawnClip
+from smile_synth.store.compression import clip_compressor
+from smile_synth.store.layout import Layout
+from smile_synth.store.manifest import Manifest
+from smile_synth.store.shard import CRC_NBYTES
+from smile_synth.store.summary import format_size, store_nbytes
+
+CLIPS_TO_TRY = 4
+# Place and length of a chunk in its shard's index.
+INDEX_NBYTES = 16
+
+
+def expected_nbytes(dataset: Dataset) -> int:
+    """Return about how many bytes a dataset's store will have, from a few of its clips, rendered and compressed.
+
+    Raises:
+        GeneratorError: one of these clips cannot be made.
+    """
+    layout = Manifest.of(dataset, {}).layout
+    drawn = DrawnClip(layout)
+    compress = {name: clip_compressor(layout.zstd_level, array.nbytes) for name, array in drawn.arrays.items()}
+    clips = np.unique(np.linspace(0, len(dataset) - 1, CLIPS_TO_TRY).astype(int)).tolist()
+    compressed = 0
+    for clip in clips:
+        drawn.draw(dataset.sample(clip))
+        compressed += sum(len(compress[name](array)) for name, array in drawn.arrays.items())
+    plain = sum(spec.item_nbytes for spec in layout.arrays if not spec.compressed)
+    around = (CRC_NBYTES + INDEX_NBYTES) * len(layout.arrays)
+    return int((compressed / len(clips) + plain + around) * layout.num_clips)
+
+
+def free_nbytes(path: Path) -> int:
+    """Return the free bytes of the disk where a path is or will be."""
+    existing = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
+    return shutil.disk_usage(existing).free
+
+
+def check_space(dataset: Dataset, path: Path) -> None:
+    """Refuse to begin a store that the disk has no room for; what is rendered of it already counts as room.
+
+    Raises:
+        StoreError: the store will be larger than what is free.
+    """
+    layout = Manifest.of(dataset, {}).layout
+    free = free_nbytes(path) + (store_nbytes(path) if path.is_dir() else 0)
+    if _raw_nbytes(layout) <= free:
+        return
+    expected = expected_nbytes(dataset)
+    if expected > free:
+        raise StoreError(
+            f"{path} has room for {format_size(free)}, {layout.num_clips} clips take about {format_size(expected)}; "
+            "free some space, name another disk with --out, or lower dataset.clips"
+        )
+
+
+def _raw_nbytes(layout: Layout) -> int:
+    """Return the size of a store before compression, which compression nearly never exceeds."""
+    return layout.num_clips * sum(spec.item_nbytes + CRC_NBYTES + INDEX_NBYTES for spec in layout.arrays)
