@@ -85,7 +85,7 @@ class _Canvas(_Part):
 
 class _Watch(_Part):
     losses: list[float]
-    first_ranks: dict[str, float]
+    first_ranks: dict[str, float] = {}
 
 
 class _Content(_Part):

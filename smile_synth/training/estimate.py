@@ -18,7 +18,7 @@ from smile_synth.training.device import using_threads
 from smile_synth.training.distributed import join_world
 from smile_synth.training.learner import DeviceBatch, Learner
 from smile_synth.training.preflight import Job, build, check
-from smile_synth.training.stages import Stage
+from smile_synth.training.stages import MaskedStage
 
 CLIPS_TO_TIME = 4
 PATIENCE_S = 3.0
@@ -83,7 +83,7 @@ def _stages(job: Job) -> Rows:
 
 def _resources(job: Job, learner: Learner) -> Rows:
     stage = job.stages[0]
-    flops = learner.flops_per_clip(stage.mask)
+    flops = learner.flops_per_clip(stage)
     bytes_of_state = state_bytes(learner.num_parameters, ema=job.params.ema_decay is not None)
     share = job.params.runtime.micro_batch or stage.clips_per_batch // job.world.size
     activations = learner.cost(stage.mask).activation_bytes(2 if learner.precision == torch.bfloat16 else 4) * share
@@ -110,7 +110,7 @@ def _resources(job: Job, learner: Learner) -> Rows:
     ]
 
 
-def _time_a_clip(job: Job, learner: Learner, stage: Stage) -> tuple[float, int]:
+def _time_a_clip(job: Job, learner: Learner, stage: MaskedStage) -> tuple[float, int]:
     """Return the seconds that a clip takes in small updates at a learning rate of zero, and how small they were."""
     still = replace(stage, schedule=replace(stage.schedule, base=0.0, floor=0.0, start=0.0))
     learner.start_stage(still)
@@ -123,7 +123,7 @@ def _time_a_clip(job: Job, learner: Learner, stage: Stage) -> tuple[float, int]:
     return _time_update(job, learner, still, count) / count, count
 
 
-def _time_update(job: Job, learner: Learner, stage: Stage, count: int) -> float:
+def _time_update(job: Job, learner: Learner, stage: MaskedStage, count: int) -> float:
     """Return the seconds that an update on ``count`` clips of each process takes."""
     world = job.world
     with Loader(

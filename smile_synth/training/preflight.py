@@ -27,7 +27,7 @@ from smile_synth.training.learner import Learner
 from smile_synth.training.motion import check_motion, measure_motion
 from smile_synth.training.objective import Objective
 from smile_synth.training.run_folder import RunFolder
-from smile_synth.training.stages import Stage, locate, plan_stages
+from smile_synth.training.stages import MaskedStage, locate, plan_stages
 
 # Sections of ``pretrain`` that may change from one start of a run to the next.
 FREE_SECTIONS = ("runtime", "watch", "checkpoint")
@@ -60,7 +60,7 @@ class Job:
     folder: RunFolder
     world: World
     grid: TokenGrid
-    stages: tuple[Stage, ...]
+    stages: tuple[MaskedStage, ...]
     state: Mapping[str, Any] | None
     features: tuple[FeatureCache, ...] = ()
     teacher_note: str = "none"
@@ -213,7 +213,7 @@ def _check_stores(stores: Sequence[Store], recipe: Recipe) -> Canvas:
     return first
 
 
-def _check_masks(stage: Stage, grid: TokenGrid, stores: Sequence[Store]) -> None:
+def _check_masks(stage: MaskedStage, grid: TokenGrid, stores: Sequence[Store]) -> None:
     num_masked(stage.mask, grid)
     if stage.mask.uses_boxes and not any(store.max_objects for store in stores):
         raise TrainingError(
@@ -222,7 +222,7 @@ def _check_masks(stage: Stage, grid: TokenGrid, stores: Sequence[Store]) -> None
         )
 
 
-def _check_division(stage: Stage, params: PretrainParams, world: World) -> None:
+def _check_division(stage: MaskedStage, params: PretrainParams, world: World) -> None:
     if stage.clips_per_batch % world.size:
         raise TrainingError(
             f"a batch's {stage.clips_per_batch} clips must be divisible by the {world.size} processes "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from smile_synth.errors import TrainingError
@@ -11,23 +12,23 @@ from smile_synth.training.schedule import Schedule, published_step
 PUBLISHED_BATCH = 256
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Stage:
     """One stage: how long it is, and the learning rate of each of its updates.
 
     Args:
         name: from the recipe.
-        mask: which tokens are hidden.
         optimizer: AdamW and its rates.
-        clips_per_batch: clips read for one update over all processes; each gets ``mask.masks_per_clip`` masks.
+        batch_size: as the recipe counts it.
+        clips_per_batch: clips read for one update over all processes.
         steps_per_epoch: updates of one epoch.
         num_steps: updates of the stage.
         schedule: learning rates.
     """
 
     name: str
-    mask: MaskParams
     optimizer: OptimizerParams
+    batch_size: int
     clips_per_batch: int
     steps_per_epoch: int
     num_steps: int
@@ -36,18 +37,33 @@ class Stage:
     @property
     def rate_text(self) -> str:
         """The learning rate after the warm-up, and how it follows from the recipe's."""
-        rate, batch = self.optimizer.learning_rate, self.clips_per_batch * self.mask.masks_per_clip
+        rate, batch = self.optimizer.learning_rate, self.batch_size
         scaled = f" x {batch}/{PUBLISHED_BATCH} = {self.schedule.base:.2g}" if self.optimizer.scale_with_batch else ""
         return f"learning rate {rate:g}{scaled}"
 
     def rate(self, step: int) -> float:
         """Return the learning rate of the stage's update ``step``, counted from 0."""
-        if self.optimizer.schedule == "published":
-            step = published_step(step, self.steps_per_epoch, self.mask.masks_per_clip)
         return self.schedule.rate(min(step, self.schedule.num_steps - 1))
 
 
-def plan_stages(params: PretrainParams, num_clips: int) -> tuple[Stage, ...]:
+@dataclass(frozen=True, kw_only=True)
+class MaskedStage(Stage):
+    """A stage of pretraining.
+
+    Args:
+        mask: which tokens are hidden; every clip of a batch gets ``mask.masks_per_clip`` masks.
+    """
+
+    mask: MaskParams
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate of the stage's update ``step``, counted from 0."""
+        if self.optimizer.schedule == "published":
+            step = published_step(step, self.steps_per_epoch, self.mask.masks_per_clip)
+        return super().rate(step)
+
+
+def plan_stages(params: PretrainParams, num_clips: int) -> tuple[MaskedStage, ...]:
     """Lay the recipe's stages out over a dataset.
 
     Args:
@@ -60,7 +76,7 @@ def plan_stages(params: PretrainParams, num_clips: int) -> tuple[Stage, ...]:
     return tuple(_lay_out(params, stage, num_clips) for stage in params.plan)
 
 
-def _lay_out(params: PretrainParams, stage: StageParams, num_clips: int) -> Stage:
+def _lay_out(params: PretrainParams, stage: StageParams, num_clips: int) -> MaskedStage:
     masks = stage.mask.masks_per_clip
     clips_per_batch = params.batch_size // masks
     is_padded = params.loading.last == "pad"
@@ -77,7 +93,16 @@ def _lay_out(params: PretrainParams, stage: StageParams, num_clips: int) -> Stag
         schedule = _schedule(params, optimizer, num_steps, steps_per_epoch, masks)
     except TrainingError as error:
         raise TrainingError(f"stage {stage.name!r}: {error}") from None
-    return Stage(stage.name, stage.mask, optimizer, clips_per_batch, steps_per_epoch, num_steps, schedule)
+    return MaskedStage(
+        name=stage.name,
+        optimizer=optimizer,
+        batch_size=params.batch_size,
+        clips_per_batch=clips_per_batch,
+        steps_per_epoch=steps_per_epoch,
+        num_steps=num_steps,
+        schedule=schedule,
+        mask=stage.mask,
+    )
 
 
 def _schedule(
@@ -97,7 +122,7 @@ def _schedule(
     )
 
 
-def locate(stages: tuple[Stage, ...], step: int) -> tuple[int, int]:
+def locate(stages: Sequence[Stage], step: int) -> tuple[int, int]:
     """Return the stage that update ``step`` of the whole training lies in, and its place there.
 
     After the last update it is the last stage's end.

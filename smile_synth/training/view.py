@@ -21,12 +21,15 @@ class TrainingView:
         total_steps: updates of all stages together.
         log_file: gets every line, plain; None for none.
         stream: where to show; a terminal gets one live table. None shows nothing.
+        title: of the table; plain lines begin with it.
     """
 
-    def __init__(self, total_steps: int, log_file: Path | None, stream: TextIO | None = sys.stderr) -> None:
-        self._total = total_steps
+    def __init__(
+        self, total_steps: int, log_file: Path | None, stream: TextIO | None = sys.stderr, *, title: str = "pretrain"
+    ) -> None:
+        self._total, self._title = total_steps, title
         self._log = log_file.open("a", encoding="utf-8") if log_file else None
-        self._display = Display("pretrain", stream)
+        self._display = Display(title, stream)
         # Features are looked at less often; the table shows the last look.
         self._known: dict[str, Any] = {}
 
@@ -66,7 +69,7 @@ class TrainingView:
         )
 
     def _table(self, row: Mapping[str, Any], seconds_left: float) -> Table:
-        table = Table(title="pretrain", title_justify="left", show_header=False, box=None, pad_edge=False)
+        table = Table(title=self._title, title_justify="left", show_header=False, box=None, pad_edge=False)
         table.add_column(style="bold")
         table.add_column()
         step = row["step"]
