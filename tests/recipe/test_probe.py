@@ -19,7 +19,7 @@ def parse(**probe: Any) -> None:
     parse_recipe({"probe": values}, folder=Path.cwd(), origin="test.yaml")
 
 
-@pytest.mark.parametrize("name", ["probe-motion", "probe-full", "probe-videos"])
+@pytest.mark.parametrize("name", ["probe-motion", "probe-full", "probe-motion-only", "probe-videos"])
 def test_bundled_recipes_read_back_from_what_they_resolve_to(name: str) -> None:
     recipe = load_recipe(name)
     again = parse_recipe(recipe.resolved(), folder=Path.cwd(), origin="resolved")

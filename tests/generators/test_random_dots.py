@@ -1,0 +1,135 @@
+"""Random dots: the contract, frames that say nothing alone, and movement that says all."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+from smile_synth_generators.random_dots import SHAPES, RandomDots, RandomDotsParams
+
+from smile_synth.assets import Assets
+from smile_synth.generator.base import GeneratorContext
+from smile_synth.randomness import clip_rng
+from smile_synth.recipe.assets import AssetsParams
+from smile_synth.render import render, truth
+from smile_synth.sampling.motion import DIRECTIONS, direction_class
+from smile_synth.scene import Canvas, Scene
+from smile_synth.testing.contract import GeneratorContract
+
+CANVAS = Canvas(64, 64, 6)
+
+
+class TestRandomDots(GeneratorContract):
+    generator = RandomDots
+
+
+class TestManyObjects(GeneratorContract):
+    generator = RandomDots
+    params: ClassVar[dict[str, Any]] = {"num_objects": (2, 3), "ground": "opposite"}
+
+
+def sample(clip: int, **params: Any) -> Scene:
+    context = GeneratorContext(CANVAS, Assets.build(AssetsParams(), folder=Path()))
+    return RandomDots(RandomDotsParams.model_validate(params), context).sample(rng=clip_rng(11, clip))
+
+
+@cache
+def rendered(ground: str, num_clips: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return grey frames (N, T, H, W), where the object is (N, T, H, W), and its direction (N,)."""
+    scenes = [sample(clip, ground=ground, palette="grey", grain_px=(1, 1)) for clip in range(num_clips)]
+    frames = np.stack([render(scene).frames_THWC[..., 0] for scene in scenes])
+    inside = np.stack([truth(scene).layer_THW == 0 for scene in scenes])
+    return frames.astype(float), inside, np.array([scene.labels["direction"][0] for scene in scenes])
+
+
+@pytest.mark.parametrize("ground", ["still", "opposite", "independent"])
+def test_dots_have_the_same_statistics_inside_outside_and_across_the_edge(ground: str) -> None:
+    frames, inside, _ = rendered(ground, 60)
+    assert 0.1 < inside.mean() < 0.5
+    # Uniform bytes: mean 127.5, standard deviation 73.9; a standard error of the mean is 0.1 here.
+    for part in (frames[inside], frames[~inside]):
+        assert part.mean() == pytest.approx(127.5, abs=0.5)
+        assert part.std() == pytest.approx(73.9, abs=0.3)
+    for axis in (2, 3):
+        first, second = np.split(frames, [1], axis=axis)[1], np.roll(frames, 1, axis=axis)
+        second = np.split(second, [1], axis=axis)[1]
+        crossing = np.split(inside != np.roll(inside, 1, axis=axis), [1], axis=axis)[1]
+        for pairs in (crossing, ~crossing):
+            assert abs(np.corrcoef(first[pairs], second[pairs])[0, 1]) < 0.02
+
+
+def test_single_frames_do_not_tell_a_classifier_the_direction_and_two_frames_do() -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    frames, _, direction = rendered("still", 400)
+    left, right = DIRECTIONS.index("left"), DIRECTIONS.index("right")
+    chosen = np.isin(direction, (left, right, left - 1, left + 1, (right - 1) % 8, right + 1))
+    goes_right = np.isin(direction[chosen], (right, right + 1, (right - 1) % 8))
+    # Where something changes, seen coarsely, at the beginning and at the end: what a linear classifier needs.
+    change = np.abs(np.diff(frames[chosen], axis=1))[:, [0, -1]]
+    alone = np.abs(frames[chosen] - 127.5)[:, [0, -1]]
+    scores = []
+    for pictures in (alone, change):
+        coarse = pictures.reshape(len(pictures), 2, 8, 8, 8, 8).mean(axis=(3, 5)).reshape(len(pictures), -1)
+        scaled = (coarse - coarse.mean()) / coarse.std()
+        half = len(scaled) // 2
+        classifier = LogisticRegression(C=0.01, max_iter=1000).fit(scaled[:half], goes_right[:half])
+        scores.append(classifier.score(scaled[half:], goes_right[half:]))
+    # 150 test clips: chance is 50 +- 8 %.
+    assert abs(scores[0] - 0.5) < 0.1
+    assert scores[1] > 0.85
+
+
+def test_what_changes_between_two_frames_is_the_object() -> None:
+    frames, inside, _ = rendered("still", 60)
+    changed = frames[:, 1:] != frames[:, :-1]
+    may_change = inside[:, 1:] | inside[:, :-1]
+    assert not changed[~may_change].any()
+    assert changed[may_change].mean() > 0.95
+
+
+@pytest.mark.parametrize("grain", [1, 3])
+@pytest.mark.parametrize("ground", ["still", "opposite", "independent"])
+def test_every_frame_is_made_of_whole_dots(ground: str, grain: int) -> None:
+    for clip in range(4):
+        frames = render(sample(clip, ground=ground, grain_px=(grain, grain), palette="colour")).frames_THWC
+        rows, columns = np.arange(64) // grain * grain, np.arange(64) // grain * grain
+        np.testing.assert_array_equal(frames, frames[:, rows][:, :, columns])
+
+
+def test_labels_tell_the_velocity_that_correlation_finds() -> None:
+    for clip in range(8):
+        scene = sample(clip, ground="still", palette="grey", grain_px=(1, 1), speed_dots_per_frame=(2, 2))
+        frames, boxes = render(scene).frames_THWC[..., 0].astype(float), render(scene).boxes_KT4[0]
+        x1, y1, x2, y2 = boxes[2].astype(int)
+        best = max(
+            ((dx, dy) for dx in range(-3, 4) for dy in range(-3, 4) if (dx, dy) != (0, 0)),
+            key=lambda step: _agreement(frames[2], frames[3], (x1, y1, x2, y2), step),
+        )
+        expected = scene.layers[0].pose_T6[3, [2, 5]] - scene.layers[0].pose_T6[2, [2, 5]]
+        assert best == tuple(expected.tolist())
+        path_T2 = scene.layers[0].pose_T6[:, [2, 5]]
+        assert scene.labels["direction"][0] == direction_class(*(path_T2[-1] - path_T2[0]).tolist())
+        assert scene.labels["speed"][0] == pytest.approx(2, abs=0.3)
+
+
+def _agreement(now: np.ndarray, then: np.ndarray, box: tuple[int, ...], step: tuple[int, int]) -> float:
+    x1, y1, x2, y2 = box
+    dx, dy = step
+    x1, y1, x2, y2 = max(x1, -dx, 0), max(y1, -dy, 0), min(x2, 64 - dx, 64), min(y2, 64 - dy, 64)
+    return float((now[y1:y2, x1:x2] == then[y1 + dy : y2 + dy, x1 + dx : x2 + dx]).mean())
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_shape_is_drawn_in_whole_dots_and_fills_its_size(shape: str) -> None:
+    scene = sample(0, shape=shape, size_px=(112, 112), grain_px=(1, 1), turned=False)
+    alpha = scene.layers[0].texture[..., 3]
+    assert set(np.unique(alpha).tolist()) == {0, 255}
+    columns = np.flatnonzero(alpha.any(axis=0))
+    assert 24 <= np.ptp(columns) + 1 <= 33
+    assert SHAPES[scene.labels["shape"][0]] == shape
+    middle = len(alpha) // 2
+    assert (alpha[middle, middle] == 0) == (shape == "ring")
