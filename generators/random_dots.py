@@ -104,7 +104,7 @@ class RandomDots(Generator[RandomDotsParams]):
         for shape, velocity_2 in zip(shapes, velocity_K2, strict=True):
             alpha = self._sample_outline(shape, grain, rng)
             corner_T2 = self._sample_path(velocity_2, alpha, grain, rng)
-            texture = cut(_noise(*alpha.shape, palette, rng), alpha)
+            texture = cut(_noise(alpha.shape[0], alpha.shape[1], palette, rng), alpha)
             layers.append(_layer(_enlarged(texture, grain), corner_T2 * grain, shape))
             steps_KT2.append((corner_T2 - corner_T2[0]) * grain)
         ground_T2 = self._sample_ground(velocity_K2[0], rng)
@@ -187,7 +187,7 @@ def _outline(shape: Shape) -> Points:
 
 def _turned(points_P2: Points, angle_rad: float) -> Points:
     cosine, sine = math.cos(angle_rad), math.sin(angle_rad)
-    return points_P2 @ np.array([[cosine, sine], [-sine, cosine]])
+    return np.asarray(points_P2 @ np.array([[cosine, sine], [-sine, cosine]]), np.float64)
 
 
 def _hole(side: int, radius: float) -> npt.NDArray[np.bool_]:
@@ -207,7 +207,7 @@ def _noise(rows: int, columns: int, palette: Palette, rng: np.random.Generator) 
         return rng.integers(0, 256, (rows, columns, 3), dtype=np.uint8)
     grey = rng.integers(0, 256, (rows, columns, 1), dtype=np.uint8)
     if palette == "binary":
-        grey = (grey >> 7) * np.uint8(255)
+        grey = np.where(grey < 128, np.uint8(0), np.uint8(255))
     return np.repeat(grey, 3, axis=2)
 
 
