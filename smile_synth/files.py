@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
 import uuid
 from collections.abc import Callable, Iterable
@@ -9,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 SYNCS_AT_ONCE = 16
+# Of renameat2(2).
+AT_FDCWD, RENAME_EXCHANGE = -100, 2
 
 
 def replace_file(path: Path, write: bytes | str | Callable[[Path], object], *, drafts: Path | None = None) -> None:
@@ -38,6 +42,22 @@ def replace_file(path: Path, write: bytes | str | Callable[[Path], object], *, d
         raise
     finally:
         draft.unlink(missing_ok=True)
+
+
+def exchange(one: Path, other: Path) -> None:
+    """Let two folders or files of one file system change places, at once: both paths exist at every moment.
+
+    Raises:
+        OSError: the system or the file system cannot do that.
+    """
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:
+        raise OSError(errno.ENOTSUP, "this system cannot exchange two folders at once", str(one))
+    if rename(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), str(one))
+    for folder in {one.absolute().parent, other.absolute().parent}:
+        sync_folder(folder)
 
 
 def sync_file(path: Path) -> None:

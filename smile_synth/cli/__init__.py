@@ -20,6 +20,8 @@ COMMANDS = (
     "demo",
     "render",
     "verify",
+    "materialise",
+    "slim",
     "info",
     "preview",
     "report",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from smile_synth.cli.stores import RecipeFolder, TrustCode
 from smile_synth.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ def cache(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     clips_at_once: Annotated[int, typer.Option(min=1, help="Clips that the teacher sees together.")] = 16,
     set_: Annotated[list[str] | None, typer.Option("--set", help="key.sub=value over the recipe; repeatable.")] = None,
+    folder: RecipeFolder = None,
+    trust_code: TrustCode = False,
 ) -> None:
     """Write the teacher's features of every clip beside a store.
 
@@ -54,7 +57,7 @@ def cache(
         raise TrainingError(
             f"{loaded.typed} predicts {params.target.kind}, which needs no teacher: there is nothing to cache"
         )
-    opened, chosen = Store.open(store), pick_device(device)
+    opened, chosen = Store.open(store, folder=folder, trust_code=trust_code), pick_device(device)
     size = params.student
     grid = TokenGrid.of(opened.canvas, tubelet_size=size.tubelet_size, patch_size=size.patch_size)
     source = CacheSource.of(opened, teacher, grid, folder=loaded.folder, device=chosen)

@@ -58,12 +58,16 @@ def facts_of(store: Store) -> dict[str, Any]:
         "clip": f"{canvas.num_frames} frames of {canvas.height}x{canvas.width}, up to {store.max_objects} objects",
         "shards": f"{store.layout.num_shards} of {store.layout.clips_per_shard} clips",
         "size": format_size(sizes.disk_nbytes),
-        "frames": f"{sizes.ratio:.2f} times smaller than raw (zstd level {store.layout.zstd_level})",
+        "frames": "virtual: rendered when they are read"
+        if store.is_virtual
+        else f"{sizes.ratio:.2f} times smaller than raw (zstd level {store.layout.zstd_level})",
         "motion": "none"
         if store.motion_cell_px is None
-        else f"exact, mean of cells of {store.motion_cell_px} px, {sizes.motion_nbytes / sizes.frames_nbytes:.1%} of "
-        "the frames' size",
-        "truth": ", ".join(store.truth) + f", {format_size(sizes.truth_nbytes)}" if store.truth else "none",
+        else f"exact, mean of cells of {store.motion_cell_px} px, "
+        + ("rendered" if store.is_virtual else f"{sizes.motion_nbytes / sizes.frames_nbytes:.1%} of the frames' size"),
+        "truth": ", ".join([*store.truth, "rendered" if store.is_virtual else format_size(sizes.truth_nbytes)])
+        if store.truth
+        else "none",
         "recipe": f"{store.recipe.get('name') or 'without a name'}, digest {recipe_digest(store.recipe)[:16]}",
         "seed": store.seed,
         "generators": list(store.generators),

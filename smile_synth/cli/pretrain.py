@@ -12,6 +12,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from smile_synth.cli.stores import RecipeFolder, TrustCode
+
 if TYPE_CHECKING:
     from smile_synth.training.summary import RunSummary
 
@@ -30,6 +32,8 @@ def pretrain(
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="key.sub=value instead of the recipe's; repeatable.")
     ] = None,
+    folder: RecipeFolder = None,
+    trust_code: TrustCode = False,
 ) -> None:
     """Train a student on rendered clips.
 
@@ -48,7 +52,7 @@ def pretrain(
     from smile_synth.store import Store
 
     loaded = load_recipe(recipe, set_ or ())
-    stores = [Store.open(path) for path in data]
+    stores = [Store.open(path, folder=folder, trust_code=trust_code) for path in data]
     if processes > 1 and "RANK" not in os.environ:
         from smile_synth.machine.launch import launch
 
@@ -59,7 +63,7 @@ def pretrain(
         rows = estimate(loaded, stores, out, resume=resume, device=device)
         if rows:
             _print_rows(rows)
-            command = _command(recipe, data, out, set_, device, max_hours, processes, resume)
+            command = _command(recipe, data, out, set_, device, max_hours, processes, folder, trust_code, resume)
             typer.echo(f"\nNothing was written. Train: {command}")
         return
     from smile_synth.probe.student_probe import evaluation_of
@@ -69,7 +73,7 @@ def pretrain(
         loaded, stores, out, resume=resume, device=device, max_hours=max_hours, evaluation=evaluation_of(loaded)
     )
     if summary.is_first:
-        _show(summary, _command(recipe, data, out, set_, device, max_hours, processes, resume=True))
+        _show(summary, _command(recipe, data, out, set_, device, max_hours, processes, folder, trust_code, True))
 
 
 def _command(
@@ -80,6 +84,8 @@ def _command(
     device: str,
     max_hours: float | None,
     processes: int,
+    folder: Path | None,
+    trust_code: bool,
     resume: bool,
 ) -> str:
     parts = ["smile-synth", "pretrain", recipe]
@@ -89,6 +95,8 @@ def _command(
     parts += ["--device", device] if device != "auto" else []
     parts += ["--max-hours", f"{max_hours:g}"] if max_hours is not None else []
     parts += ["--processes", str(processes)] if processes > 1 else []
+    parts += ["--folder", str(folder)] if folder is not None else []
+    parts += ["--trust-code"] if trust_code else []
     return shlex.join([*parts, "--resume"] if resume else parts)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from smile_synth.cli.stores import RecipeFolder, TrustCode
 from smile_synth.errors import GeneratorError, RecipeError, StoreError, nearest, printable
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ def preview(
     overrides: list[str] = typer.Option(
         [], "--set", help="Change a value: key.sub=value of a recipe, or a parameter of a generator."
     ),
+    folder: RecipeFolder = None,
+    trust_code: TrustCode = False,
 ) -> None:
     """Draw clips as one picture (a row per clip, a column per frame) or as an animation.
 
@@ -67,7 +70,14 @@ def preview(
 
     check_suffix(out)
     count = clips or (4 if clip is None else 1)
-    shown = _load(source, clip or 0, count, seed, overrides, with_motion=motion)
+    if Path(source).is_dir():
+        if overrides or seed is not None:
+            raise StoreError(f"{source} is a store, already rendered; --set and --seed go with a recipe or generator")
+        shown = _from_store(Path(source), clip or 0, count, folder, trust_code, with_motion=motion)
+    else:
+        if folder is not None or trust_code:
+            raise StoreError(f"{source} is no store; --folder and --trust-code go with a virtual store")
+        shown = _load(source, clip or 0, count, seed, overrides, with_motion=motion)
     marks: dict[str, Any] = {"boxes_BKT4": shown.boxes_BKT4, "show_boxes": boxes, "show_paths": paths}
     marks["motion_BTHW2"] = shown.motion_BTHW2
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -94,10 +104,6 @@ class _Shown:
 
 
 def _load(source: str, first: int, count: int, seed: int | None, overrides: list[str], *, with_motion: bool) -> _Shown:
-    if Path(source).is_dir():
-        if overrides or seed is not None:
-            raise StoreError(f"{source} is a store, already rendered; --set and --seed go with a recipe or generator")
-        return _from_store(Path(source), first, count, with_motion=with_motion)
     from smile_synth.generator.registry import registered_names
     from smile_synth.recipe.layers import apply_override
     from smile_synth.recipe.recipe import bundled_recipes, load_recipe, parse_recipe
@@ -147,12 +153,14 @@ def _from_dataset(dataset: Dataset, first: int, count: int, next_command: str, *
     return _Shown(np.stack(frames), boxes, captions, next_command, dataset.assets.summaries, shown_motion)
 
 
-def _from_store(path: Path, first: int, count: int, *, with_motion: bool) -> _Shown:
+def _from_store(
+    path: Path, first: int, count: int, folder: Path | None, trust_code: bool, *, with_motion: bool
+) -> _Shown:
     import numpy as np
 
     from smile_synth.store import Store
 
-    store = Store.open(path)
+    store = Store.open(path, folder=folder, trust_code=trust_code)
     clips = _range_of_clips(first, count, store.num_clips)
     objects_BK, families_B = store.column("object")[clips], store.column("generator")[clips]
     boxes_BKT4 = store.column("boxes")[clips]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from smile_synth.cli.stores import show_store
 from smile_synth.errors import ClusterError, StoreError, printable
 from smile_synth.machine.array_jobs import find_place
 from smile_synth.machine.cores import num_cores
@@ -15,7 +16,6 @@ from smile_synth.machine.cores import num_cores
 if TYPE_CHECKING:
     from smile_synth.generator.dataset import Dataset
     from smile_synth.recipe.recipe import Recipe
-    from smile_synth.store import Store
     from smile_synth.store.writer import Engine, ShardPart
 
 
@@ -35,6 +35,9 @@ def render(
     truth: Annotated[
         str | None, typer.Option(help="Store dense ground truth, too: flow,visibility,tracks or some of them.")
     ] = None,
+    virtual: Annotated[
+        bool, typer.Option("--virtual", help="Keep no frames: they are rendered when they are read.")
+    ] = False,
     shards: Annotated[
         str | None,
         typer.Option(help="Render only this part, such as 3/16; auto: the part of this array job; then --finish."),
@@ -51,6 +54,7 @@ def render(
       smile-synth render demo --out clips.zarr
       smile-synth render mine.yaml --out clips.zarr --workers 8 --set dataset.clips=100000
       smile-synth render mine.yaml --out clips.zarr --truth flow,visibility,tracks
+      smile-synth render mine.yaml --out clips.zarr --virtual        (1 to 2 KB a clip, see docs/data.md)
       smile-synth render mine.yaml --out clips.zarr --shards 3/16    (one of 16 hosts or Slurm array jobs)
       smile-synth render mine.yaml --out clips.zarr --shards auto    (the same, counted by Slurm or SkyPilot)
       smile-synth render mine.yaml --out clips.zarr --shards auto/16 (a Kubernetes job with 16 completions)
@@ -60,7 +64,7 @@ def render(
     if out is None:
         raise typer.BadParameter("say where the store goes: --out STORE")
     if finish:
-        if shards or set_ or truth or seed is not None or workers is not None:
+        if shards or set_ or truth or virtual or seed is not None or workers is not None:
             raise typer.BadParameter("--finish takes --out alone: the store knows the rest")
         _finish(recipe, out)
         return
@@ -79,9 +83,9 @@ def render(
     dataset = Dataset.of(loaded)
     chosen = _engine(engine, workers if workers is not None else num_cores())
     if part is None:
-        _render_all(loaded, dataset, out, chosen)
+        _render_all(loaded, dataset, out, chosen, virtual)
     else:
-        _render_part(loaded, dataset, out, chosen, part)
+        _render_part(loaded, dataset, out, chosen, virtual, part)
 
 
 def _part(text: str) -> ShardPart:
@@ -109,20 +113,22 @@ def _engine(name: str, workers: int) -> Engine:
     return in_processes(workers) if workers else in_this_process
 
 
-def _render_all(recipe: Recipe, dataset: Dataset, out: Path, engine: Engine) -> None:
+def _render_all(recipe: Recipe, dataset: Dataset, out: Path, engine: Engine, is_virtual: bool) -> None:
     from smile_synth.store.writer import fill_store, finish_store
 
-    rendered = fill_store(dataset, out, recipe=recipe.resolved(), engine=engine)
+    rendered = fill_store(dataset, out, recipe=recipe.resolved(), engine=engine, is_virtual=is_virtual)
     store = finish_store(out)
     if not rendered:
         typer.echo(f"{printable(str(out))} was complete already.")
-    _show(store)
+    show_store(store)
 
 
-def _render_part(recipe: Recipe, dataset: Dataset, out: Path, engine: Engine, part: ShardPart) -> None:
+def _render_part(
+    recipe: Recipe, dataset: Dataset, out: Path, engine: Engine, is_virtual: bool, part: ShardPart
+) -> None:
     from smile_synth.store.writer import fill_store
 
-    clips = fill_store(dataset, out, recipe=recipe.resolved(), engine=engine, part=part)
+    clips = fill_store(dataset, out, recipe=recipe.resolved(), engine=engine, part=part, is_virtual=is_virtual)
     shown = printable(str(out))
     typer.echo(f"Part {part.place}/{part.count} of {shown} is complete ({clips} clips rendered now).")
     typer.echo(f"When all {part.count} parts are: smile-synth render --finish --out {shown}")
@@ -133,16 +139,4 @@ def _finish(recipe: str | None, out: Path) -> None:
 
     if recipe is not None:
         raise typer.BadParameter("--finish takes no recipe: the store knows its own")
-    _show(finish_store(out))
-
-
-def _show(store: Store) -> None:
-    from smile_synth.store.summary import format_size, store_nbytes
-
-    canvas = store.canvas
-    size, path = format_size(store_nbytes(store.path)), printable(str(store.path))
-    typer.echo(
-        f"Store {path}: {store.num_clips} clips of {canvas.num_frames} frames, {canvas.height}x{canvas.width}, {size}."
-    )
-    typer.echo(f"Look at it: smile-synth preview {path} --out clips.png --boxes")
-    typer.echo(f"Train on it: smile-synth pretrain RECIPE --data {path} --out runs/first")
+    show_store(finish_store(out))

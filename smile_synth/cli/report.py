@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from smile_synth.cli.stores import RecipeFolder, TrustCode
 from smile_synth.errors import ReportError, printable
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ def report(
     fail_on: Annotated[
         list[str] | None, typer.Option("--fail-on", help="Exit with 1 on this warning, or on 'any'; repeatable.")
     ] = None,
+    folder: RecipeFolder = None,
+    trust_code: TrustCode = False,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of the metrics, and exit.")] = False,
 ) -> None:
     """Measure a dataset and show it: motion, appearance, masks, assets, and what is wrong with it.
@@ -73,10 +76,13 @@ def report(
             f"{'with' if compare else 'without'} --compare"
         )
     from smile_synth.report.measure.verdict import check_codes
+    from smile_synth.store import Store
 
     check_codes(fail_on or [])
     job = _Job(clips=None if all_ else clips, seed=seed, natural=natural, stride=natural_stride)
-    job.prepare(paths, feature_model, feature_clips, recipe)
+    job.prepare(
+        [Store.open(path, folder=folder, trust_code=trust_code) for path in paths], feature_model, feature_clips, recipe
+    )
     place = out or (default_out(paths[0]) if len(paths) == 1 else Path("comparison"))
     made = _compare(job, place) if compare else _report_one(job, place)
     _fail(made, fail_on or [])
@@ -92,12 +98,11 @@ class _Job:
         self._models: dict[tuple[int, int], FeatureModel | None] = {}
         self._samples: dict[tuple[int, int, int], NaturalSample] = {}
 
-    def prepare(self, paths: list[Path], feature_model: str, feature_clips: int, recipe: str | None) -> None:
+    def prepare(self, stores: list[Store], feature_model: str, feature_clips: int, recipe: str | None) -> None:
         from smile_synth.report.measure.feature_statistics import parse_model
         from smile_synth.report.measure.natural import find_natural
-        from smile_synth.store import Store
 
-        self.stores = [Store.open(path) for path in paths]
+        self.stores = stores
         self._teacher, self._feature_clips = parse_model(feature_model), feature_clips
         self._files: NaturalFiles | None = None if self.natural is None else find_natural(self.natural, seed=self.seed)
         if recipe is not None:

@@ -27,13 +27,18 @@ def verify(
     store: Annotated[Path, typer.Argument(help="A finished store.")],
     rerender: Annotated[int, typer.Option(min=0, help="Render this many random clips again, and compare.")] = 0,
     repair: Annotated[bool, typer.Option("--repair", help="Render lost and damaged shards again.")] = False,
-    folder: Annotated[Path, typer.Option(help="Where relative paths of the store's recipe start.")] = Path(),
+    folder: Annotated[
+        Path | None,
+        typer.Option(help="Where relative paths of the store's recipe start.  [default: as recorded, or here]"),
+    ] = None,
     trust_code: Annotated[
         bool, typer.Option("--trust-code", help="Run generator files that the store's recipe names; read them first.")
     ] = False,
     threads: Annotated[int | None, typer.Option(min=1, help="Files read at a time.  [default: one a core]")] = None,
 ) -> None:
     """Check every byte of a store, that it decodes, and that its arrays fit together.
+
+    Of a virtual store, a sample of the clips is rendered and compared with digests that were made with the store.
 
     Exit code 1 means that something is wrong and was not repaired.
 
@@ -45,21 +50,24 @@ def verify(
     """
     from smile_synth.machine.cores import num_cores
     from smile_synth.store import Store
-    from smile_synth.store.verify import repair_store, restore_root, stored_dataset, verify_store
+    from smile_synth.store.origin import stored_dataset
+    from smile_synth.store.verify import repair_store, restore_root, verify_store
     from smile_synth.store.verify import rerender as render_again
 
     if repair and restore_root(store):
         typer.echo("The root document was written again from its copy.")
-    opened = Store.open(store)
+    opened = Store.open(store, folder=folder, trust_code=trust_code)
     damages = verify_store(opened, threads=threads or num_cores())
     _show(damages)
-    dataset = stored_dataset(opened, folder, trust_code=trust_code) if rerender or (repair and damages) else None
+    dataset = None
+    if rerender or (repair and damages):
+        dataset = stored_dataset(store, opened.manifest, opened.folder, trust_code=trust_code)
     if repair and dataset is not None and damages:
         _note_difference(opened, dataset)
         before = len(damages)
         damages = repair_store(opened, dataset, damages)
         typer.echo(f"{before - len(damages)} of {before} damaged places were repaired.")
-        opened = Store.open(store)
+        opened = Store.open(store, folder=folder, trust_code=trust_code)
     if rerender and dataset is not None:
         _note_difference(opened, dataset)
         others = render_again(opened, dataset, rerender)

@@ -22,7 +22,7 @@ from smile_synth.errors import DamagedStoreError, LoaderError
 from smile_synth.loader.order import epoch_order, epoch_quotas
 from smile_synth.machine.cores import num_cores
 from smile_synth.store import Store
-from smile_synth.store.reader import ArrayReader
+from smile_synth.store.rendering import ClipReader
 
 CLIPS_A_TASK = 8
 LOG = logging.getLogger(__name__)
@@ -379,7 +379,7 @@ def _check_stores(stores: Sequence[Store]) -> None:
         raise LoaderError(f"stores must have clips of one shape (T, H, W, 3) to be mixed, got {found}")
 
 
-def _motion_readers(stores: Sequence[Store]) -> list[ArrayReader]:
+def _motion_readers(stores: Sequence[Store]) -> list[ClipReader]:
     """Return what reads each store's motion."""
     cells = [store.motion_cell_px for store in stores]
     if None in cells:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from smile_synth.params import StrictParams
-from smile_synth.recipe.assets import AssetsParams
+from smile_synth.recipe.assets import BUILTIN_BACKGROUNDS, BUILTIN_OBJECTS, AssetsParams
 from smile_synth.scene import Canvas
 
 
@@ -85,6 +87,15 @@ class DatasetParams(StrictParams):
         fitting = [px for px in DEFAULT_CELLS_PX if self._is_tiled_by(px)]
         return min(fitting, key=lambda px: (abs(px - USUAL_CELL_PX), px), default=None)
 
+    def names_paths(self, folder: Path) -> bool:
+        """Whether it names files or folders relative to ``folder``, as far as can be told."""
+        assets = self.assets
+        own = (assets.backgrounds not in BUILTIN_BACKGROUNDS, assets.objects not in BUILTIN_OBJECTS)
+        names = [name for name, is_own in zip((assets.backgrounds, assets.objects), own, strict=True) if is_own]
+        names += [self.generator.partition(":")[0]] if ".py" in self.generator else []
+        names += [text for text in _texts(self.params) if text and "\0" not in text and _exists(folder / text)]
+        return any(not Path(name).expanduser().is_absolute() for name in names)
+
     @model_validator(mode="after")
     def _check_cells(self) -> DatasetParams:
         cell_px = self.motion_cell_px
@@ -97,3 +108,22 @@ class DatasetParams(StrictParams):
 
     def _is_tiled_by(self, cell_px: int) -> bool:
         return self.canvas.height % cell_px == 0 and self.canvas.width % cell_px == 0
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield every text inside nested mappings and lists, keys too."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in (*value.keys(), *value.values()):
+            yield from _texts(item)
+    elif isinstance(value, Sequence):
+        for item in value:
+            yield from _texts(item)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a text that is too long for a file's name
+        return False

@@ -21,11 +21,13 @@ from smile_synth.recipe.dataset import TruthKind
 from smile_synth.scene import Canvas
 from smile_synth.store import document
 from smile_synth.store.code import code_digests, package_versions
-from smile_synth.store.layout import LABEL_NAME, Layout, build_layout, label_document
+from smile_synth.store.layout import CLIPS_PER_CHUNK, LABEL_NAME, Layout, build_layout, label_document
 
 FORMAT_VERSION = 2
 # A clip of more bytes than this is taken for a damaged or crafted document, not for a clip.
 MAX_CLIP_NBYTES = 2**36
+# Enough shards for many workers and little lost by a kill, few enough files of many clips.
+VIRTUAL_SHARDS, MOST_CLIPS_PER_VIRTUAL_SHARD = 64, 16384
 Hex = Annotated[str, Field(pattern=r"^([0-9a-f]{2})*$")]
 
 
@@ -65,6 +67,19 @@ class AssetColumns(StrictParams):
         return self
 
 
+class VirtualDocument(StrictParams):
+    """How a virtual store is laid out: one whose frames, motion and truth are rendered when they are read."""
+
+    clips_per_shard: int = Field(
+        ge=CLIPS_PER_CHUNK, le=2**20, multiple_of=CLIPS_PER_CHUNK, description="clips of one shard of the small arrays"
+    )
+    folder: str = Field(description="where relative paths of the recipe start; empty where it has none")
+
+    def document(self) -> dict[str, Any]:
+        """Return it as plain values that JSON can hold."""
+        return self.model_dump(mode="json")
+
+
 class Manifest(StrictParams):
     """Where a store comes from; equal manifests mean equal clips."""
 
@@ -85,6 +100,7 @@ class Manifest(StrictParams):
     assets: AssetColumns = Field(description="the asset table")
     asset_digest: Hex = Field(description="SHA-256 of the asset table")
     licences: tuple[str, ...] = Field(description="of the assets")
+    virtual: VirtualDocument | None = Field(None, description="of a virtual store; absent: every array is stored")
 
     @model_validator(mode="after")
     def _clips_have_a_possible_size(self) -> Self:
@@ -95,15 +111,17 @@ class Manifest(StrictParams):
         return self
 
     @classmethod
-    def of(cls, dataset: Dataset, recipe: Mapping[str, Any]) -> Manifest:
+    def of(cls, dataset: Dataset, recipe: Mapping[str, Any], *, is_virtual: bool = False) -> Manifest:
         """Return the manifest of a dataset that is to be rendered.
 
         Args:
             dataset: what is rendered.
             recipe: the whole resolved recipe.
+            is_virtual: frames, motion and truth are rendered when they are read.
         """
         assets = asset_columns(dataset.assets.rows)
         store = dataset.params.store
+        virtual = virtual_document(dataset) if is_virtual else None
         return cls.parse(
             {
                 "format_version": FORMAT_VERSION,
@@ -123,6 +141,7 @@ class Manifest(StrictParams):
                 "assets": assets,
                 "asset_digest": hashlib.sha256(document.encode(assets)).hexdigest(),
                 "licences": sorted(set(assets["licence"])),
+                **({} if virtual is None else {"virtual": virtual.document()}),
             },
             origin="the dataset",
         )
@@ -145,7 +164,16 @@ class Manifest(StrictParams):
 
     def document(self) -> dict[str, Any]:
         """Return it as plain values that JSON can hold; ``parse`` reads them back."""
-        return self.model_dump(mode="json")
+        values = self.model_dump(mode="json")
+        if self.virtual is None:
+            del values["virtual"]
+        return values
+
+    def of_kind(self, virtual: VirtualDocument | None) -> Manifest:
+        """Return the manifest of a store of the same clips that is virtual, or with None is not."""
+        names = set(Manifest.model_fields) - {"virtual"}
+        values = {name: value for name, value in self.document().items() if name in names}
+        return Manifest.parse({**values, **({} if virtual is None else {"virtual": virtual.document()})}, origin="it")
 
     @property
     def size(self) -> Canvas:
@@ -176,7 +204,8 @@ class Manifest(StrictParams):
             self.max_objects,
             self.label_specs,
             num_clips=self.num_clips,
-            clips_per_shard=self.clips_per_shard,
+            clips_per_shard=self.clips_per_shard if self.virtual is None else self.virtual.clips_per_shard,
+            is_virtual=self.virtual is not None,
             zstd_level=self.zstd_level,
             motion_cell_px=self.motion_cell_px,
             truth=self.truth,
@@ -199,6 +228,24 @@ class Manifest(StrictParams):
         )
         own = {name: values[name] for name in names}
         return {"seed": self.seed, "dataset": recipe, "versions": versions, "code": dict(self.code), **own}
+
+
+def virtual_document(dataset: Dataset) -> VirtualDocument:
+    """Return how the virtual store of a dataset is laid out: in about 64 shards, each a multiple of a chunk."""
+    per_shard = CLIPS_PER_CHUNK
+    while per_shard < MOST_CLIPS_PER_VIRTUAL_SHARD and per_shard * VIRTUAL_SHARDS < len(dataset):
+        per_shard *= 2
+    folder = str(dataset.folder.resolve()) if dataset.params.names_paths(dataset.folder) else ""
+    return VirtualDocument(clips_per_shard=per_shard, folder=folder)
+
+
+def differs_beyond_code(ours: Manifest, theirs: Manifest) -> bool:
+    """Whether two manifests ask for different clips even where code and packages make the same ones."""
+    one, other = (
+        {name: value for name, value in manifest.what_makes_clips().items() if name not in ("code", "versions")}
+        for manifest in (ours, theirs)
+    )
+    return one != other
 
 
 def asset_columns(rows: Sequence[AssetRow]) -> dict[str, list[Any]]:

@@ -17,8 +17,9 @@ from smile_synth.errors import DamagedStoreError, StoreError
 from smile_synth.generator.labels import LabelSpec
 from smile_synth.scene import Canvas
 from smile_synth.store.layout import Layout, shard_file
+from smile_synth.store.rendering import ClipReader, Rendering
 from smile_synth.store.root import Root, read_root
-from smile_synth.store.shard import CRC_NBYTES, MISSING, ShardFile, checked_payload, parse_tail
+from smile_synth.store.shard import CRC_NBYTES, MISSING, ShardFile, Tail, checked_payload, parse_tail
 from smile_synth.store.spec import ArraySpec
 
 # Of each array; with frames and boxes of several stores this stays below the usual limit of 1,024 files.
@@ -42,9 +43,9 @@ class ArrayReader:
         self.spec = spec
         self._advice = advice or f"repair it with: smile-synth verify {store} --repair"
         self._store, self._layout = store, layout
-        self._codec = Zstd(level=layout.zstd_level) if spec.compressed else None
+        self._codec = Zstd(level=layout.zstd_level) if spec.uses_zstd else None
         self._buffers = threading.local()
-        self._max_chunk_nbytes = int(spec.item_nbytes * (1 + ZSTD_SPARE)) + ZSTD_SPARE_NBYTES
+        self._max_chunk_nbytes = int(spec.chunk_nbytes * (1 + ZSTD_SPARE)) + ZSTD_SPARE_NBYTES
         self._shard = lru_cache(maxsize=OPEN_SHARDS)(self.open_shard)
 
     def read_into(self, clip: int, out: npt.NDArray[Any]) -> None:
@@ -58,9 +59,9 @@ class ArrayReader:
             DamagedStoreError: the chunk is damaged or missing; names store, array, shard and clip.
             StoreError: the file cannot be opened or read.
         """
-        shard, slot = divmod(clip, self._layout.clips_per_shard)
+        shard, place = divmod(clip, self._layout.clips_per_shard)
         try:
-            self.decode(self._shard(shard), slot, out)
+            self._read(self._shard(shard), place, out)
         except DamagedStoreError as error:
             raise DamagedStoreError(f"{self._place(shard, clip)}: {error}; {self._advice}") from None
         except OSError as error:
@@ -79,14 +80,32 @@ class ArrayReader:
         return ShardFile(self._store / shard_file(self.spec, shard), self._layout.place(self.spec, shard))
 
     def decode(self, file: ShardFile, slot: int, out: npt.NDArray[Any]) -> None:
-        """Read the clip in ``slot`` of an open shard into ``out``.
+        """Read the chunk in ``slot`` of an open shard into ``out``.
 
         Raises:
             DamagedStoreError: the chunk is damaged.
         """
-        self._decode(file.read(slot, self._buffer()), out)
+        self.decode_payload(file.read(slot, self._buffer()), out)
 
-    def _decode(self, payload: npt.NDArray[np.uint8], out: npt.NDArray[Any]) -> None:
+    def chunk(self) -> npt.NDArray[Any]:
+        """Return memory for one chunk, (clips, *item shape) where it holds several clips."""
+        several = (self.spec.clips_per_chunk,) if self.spec.clips_per_chunk > 1 else ()
+        return np.empty((*several, *self.spec.item_shape), np.dtype(self.spec.dtype).newbyteorder("<"))
+
+    def _read(self, file: ShardFile, place: int, out: npt.NDArray[Any]) -> None:
+        slot, row = divmod(place, self.spec.clips_per_chunk)
+        if self.spec.clips_per_chunk == 1:
+            self.decode(file, slot, out)
+            return
+        self.decode(file, slot, chunk := self.chunk())
+        out[...] = chunk[row]
+
+    def decode_payload(self, payload: npt.NDArray[np.uint8], out: npt.NDArray[Any]) -> None:
+        """Decode a chunk that was read, without its checksum, into ``out``.
+
+        Raises:
+            DamagedStoreError: it does not decode to as many bytes.
+        """
         if self._codec is None:
             if len(payload) != out.nbytes:
                 raise DamagedStoreError(f"the chunk has {len(payload)} bytes, {out.nbytes} are expected")
@@ -107,27 +126,34 @@ class ArrayReader:
 class Store:
     """A finished store of clips.
 
+    Of a virtual store the large arrays are rendered when they are read.
+
     Args:
         path: its folder.
         manifest: what it says of itself, from ``read_root``.
+        folder: where relative paths of a virtual store's recipe start; None: where they did when it was made.
+        trust_code: let a virtual store's recipe run generators that no installed package registers.
     """
 
-    def __init__(self, path: Path, manifest: Root) -> None:
+    def __init__(self, path: Path, manifest: Root, *, folder: Path | None = None, trust_code: bool = False) -> None:
         self.path = path
         self.manifest = manifest
         self.layout = manifest.layout
-        self._readers: dict[str, ArrayReader] = {}
+        recorded = "" if manifest.virtual is None else manifest.virtual.folder
+        self.folder = Path(recorded) if folder is None else folder
+        self._trusts_code = trust_code
+        self._readers: dict[str, ClipReader] = {}
         self._columns: dict[str, npt.NDArray[Any]] = {}
 
     @classmethod
-    def open(cls, path: str | Path) -> Store:
-        """Open a finished store.
+    def open(cls, path: str | Path, *, folder: Path | None = None, trust_code: bool = False) -> Store:
+        """Open a finished store; the code of a virtual store's recipe is run only once its clips are read.
 
         Raises:
             StoreError: there is none, it is unfinished, or it is of another kind or a newer format.
             DamagedStoreError: its root document is damaged.
         """
-        return cls(Path(path), read_root(Path(path)))
+        return cls(Path(path), read_root(Path(path)), folder=folder, trust_code=trust_code)
 
     def __len__(self) -> int:
         return self.num_clips
@@ -191,11 +217,35 @@ class Store:
         """SHA-256 that stands for every byte of the store."""
         return self.manifest.digest
 
-    def reader(self, name: str) -> ArrayReader:
-        """Return what reads single clips of the array ``name``."""
+    @property
+    def is_virtual(self) -> bool:
+        """Whether frames, motion and truth are rendered when they are read."""
+        return self.manifest.virtual is not None
+
+    @cached_property
+    def rendering(self) -> Rendering:
+        """What renders the clips of a virtual store, held to the digests that were made with it.
+
+        Raises:
+            StoreError: the clips cannot be rendered as they were; says what is another now.
+            UntrustedCodeError: the recipe names code that may not be run.
+        """
+        return Rendering(self.path, self.manifest, folder=self.folder, trust_code=self._trusts_code)
+
+    def reader(self, name: str) -> ClipReader:
+        """Return what reads, or renders, single clips of the array ``name``."""
         if name not in self._readers:
-            self._readers[name] = ArrayReader(self.path, self.layout, self.layout.array(name))
+            spec = self.layout.array(name)
+            self._readers[name] = (
+                self.rendering.reader(spec) if spec.is_rendered else ArrayReader(self.path, self.layout, spec)
+            )
         return self._readers[name]
+
+    def array_reader(self, spec: ArraySpec) -> ArrayReader:
+        """Return what reads the chunks of an array that has files."""
+        reader = self.reader(spec.name)
+        assert isinstance(reader, ArrayReader)
+        return reader
 
     def read_frames(self, clips: Sequence[int] | npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.uint8]:
         """Return the frames of some clips.
@@ -287,8 +337,23 @@ class Store:
         place = self.layout.place(spec, shard)
         tail = parse_tail(data[-place.seal_nbytes - place.index_nbytes :], place, file_nbytes=len(data))
         chunks = np.frombuffer(data, np.uint8)
+        if spec.clips_per_chunk > 1:
+            self._read_packed_shard(spec, shard, tail, chunks, out)
+            return
         for row, (offset, nbytes) in enumerate(tail.index[: len(out)].tolist()):
             if offset == MISSING or nbytes != spec.item_nbytes + CRC_NBYTES:
                 raise DamagedStoreError(f"the chunk of clip {shard * self.layout.clips_per_shard + row} is missing")
             payload = checked_payload(chunks[offset : offset + nbytes], int(tail.checksums[row]))
             out[row] = payload.view(out.dtype).reshape(spec.item_shape)
+
+    def _read_packed_shard(
+        self, spec: ArraySpec, shard: int, tail: Tail, chunks: npt.NDArray[np.uint8], out: npt.NDArray[Any]
+    ) -> None:
+        reader, several = self.array_reader(spec), spec.clips_per_chunk
+        for slot, first in enumerate(range(0, len(out), several)):
+            offset, nbytes = (int(value) for value in tail.index[slot])
+            if offset == MISSING:
+                raise DamagedStoreError(f"the chunk of clip {shard * self.layout.clips_per_shard + first} is missing")
+            payload = checked_payload(chunks[offset : offset + nbytes], int(tail.checksums[slot]))
+            reader.decode_payload(payload, chunk := reader.chunk())
+            out[first : first + several] = chunk[: len(out) - first]

@@ -19,6 +19,8 @@ from smile_synth.store.workspace import ROOT, Workspace
 KEY = "smile_synth"
 # The same bytes again, where no Zarr library looks for a group or an array.
 COPY = "frames/root-copy.json"
+# Of a virtual store, which has no frames.
+VIRTUAL_COPY = "boxes/root-copy.json"
 
 
 class Root(Manifest):
@@ -58,6 +60,11 @@ class Root(Manifest):
         if any(len(seals) != self.layout.num_shards for seals in self.shard_seals.values()):
             raise ValueError(f"every array must have {self.layout.num_shards} seals")
         return self
+
+    @property
+    def copy_file(self) -> str:
+        """Path of the document's copy inside the store."""
+        return COPY if self.virtual is None else VIRTUAL_COPY
 
     def to_bytes(self) -> bytes:
         """Return the document as we write it."""
@@ -126,10 +133,12 @@ def holds_only_ours(path: Path) -> bool:
 
 def read_copy(path: Path) -> Root | None:
     """Return the root that was written beside the first; None where it is absent or damaged."""
-    try:
-        return _parse(path, (path / COPY).read_bytes())
-    except (StoreError, OSError):
-        return None
+    for name in (COPY, VIRTUAL_COPY):
+        try:
+            return _parse(path, (path / name).read_bytes())
+        except (StoreError, OSError):
+            continue
+    return None
 
 
 def restorable_root(path: Path) -> Root:
@@ -156,8 +165,9 @@ def restorable_root(path: Path) -> Root:
 def shards_belong_to(path: Path, root: Root) -> bool:
     """Whether most of the shards that can be read, if any can, say that they belong to a root's store."""
     layout = root.layout
-    files = [path / shard_file(spec, shard) for spec in layout.arrays for shard in range(min(layout.num_shards, 64))]
-    ids = [store_id for file in files if (store_id := store_id_of(file, layout.clips_per_shard))]
+    slots = layout.place(layout.stored[0], 0).num_slots
+    files = [path / shard_file(spec, shard) for spec in layout.stored for shard in range(min(layout.num_shards, 64))]
+    ids = [store_id for file in files if (store_id := store_id_of(file, slots))]
     return not ids or 2 * sum(store_id == root.id for store_id in ids) > len(ids)
 
 
@@ -170,6 +180,6 @@ def _why_no_root(path: Path) -> str:
             f"{path} is not finished ({len(workspace.completed())} shards are complete); resume with the command that "
             f"began it, or, if it was rendered in parts: smile-synth render --finish --out {path}"
         )
-    if (path / COPY).is_file():
+    if any((path / name).is_file() for name in (COPY, VIRTUAL_COPY)):
         return f"{path / ROOT} is lost; repair it with: smile-synth verify {path} --repair"
     return f"{path} is no smile-synth store: it has no {ROOT}"

@@ -19,8 +19,10 @@ class ArraySpec:
         item_shape: shape of one clip's part.
         axes: names of the axes after the first.
         fill_value: what a clip without a value holds.
-        compressed: whether a chunk is zstd-compressed; frames, motion and truth are, the rest is tiny.
+        compressed: whether a clip's part is large; frames, motion and truth are, the rest is tiny.
         attributes: what the array says of itself.
+        clips_per_chunk: clips that are encoded together; more than one only for the small arrays of a virtual store.
+        is_rendered: whether it has no files, and is rendered when it is read.
     """
 
     name: str
@@ -30,8 +32,20 @@ class ArraySpec:
     fill_value: float = 0
     compressed: bool = False
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    clips_per_chunk: int = 1
+    is_rendered: bool = False
+
+    @property
+    def uses_zstd(self) -> bool:
+        """Whether a chunk is a zstd frame."""
+        return self.compressed or self.clips_per_chunk > 1
 
     @property
     def item_nbytes(self) -> int:
         """Bytes of one clip's part before compression."""
         return int(np.prod(self.item_shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
+
+    @property
+    def chunk_nbytes(self) -> int:
+        """Bytes of a chunk before compression."""
+        return self.item_nbytes * self.clips_per_chunk

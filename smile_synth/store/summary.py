@@ -46,6 +46,8 @@ def store_sizes(store: Store) -> StoreSizes:
 
 
 def _array_nbytes(store: Store, spec: ArraySpec) -> int:
+    if spec.is_rendered:
+        return 0
     files = [store.path / shard_file(spec, shard) for shard in range(store.layout.num_shards)]
     return sum(file.stat().st_size for file in files if file.is_file())
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,16 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import ValidationError
 
 from smile_synth.errors import DamagedStoreError, StoreError
 from smile_synth.files import sync_all, sync_folder
 from smile_synth.generator.dataset import Dataset
-from smile_synth.generator.registry import registered_only
-from smile_synth.params import first_problem
 from smile_synth.progress import track
 from smile_synth.randomness import stream
-from smile_synth.recipe.dataset import DatasetParams
 from smile_synth.store import document
 from smile_synth.store.build import draft_shard, writing_failed
 from smile_synth.store.clip_values import DrawnClip, empty_values, fill_clip
@@ -29,7 +24,6 @@ from smile_synth.store.layout import shard_file
 from smile_synth.store.manifest import Manifest, first_difference
 from smile_synth.store.reader import Store
 from smile_synth.store.root import (
-    COPY,
     holds_only_ours,
     is_as_written,
     read_copy,
@@ -79,26 +73,38 @@ def verify_store(store: Store, *, threads: int) -> list[Damage]:
         What is wrong, in the order of arrays and shards; empty for a sound store.
     """
     damages = [*_check_root(store), *_check_documents(store), *_extra_files(store)]
-    jobs = [(spec, shard) for spec in store.layout.arrays for shard in range(store.layout.num_shards)]
+    jobs = [(spec, shard) for spec in store.layout.stored for shard in range(store.layout.num_shards)]
     clips = sum(len(store.layout.clips_of(shard)) for _, shard in jobs)
     with track(clips, "verify", unit="chunks") as progress, ThreadPoolExecutor(threads) as pool:
         for (_, shard), found in zip(jobs, pool.map(lambda job: _check_shard(store, *job), jobs), strict=True):
             progress.advance(len(store.layout.clips_of(shard)))
             damages += found
+    if store.is_virtual:
+        damages += _check_sample(store)
     if not any(damage.array for damage in damages):
         damages += [Damage("", reason, array, clip=clip) for array, clip, reason in inconsistencies(store)]
     return damages
 
 
+def _check_sample(store: Store) -> Iterator[Damage]:
+    """Render the sampled clips of a virtual store, and compare them with the digests that were made with it."""
+    layout = store.layout
+    with track(layout.num_shards, "render the sample", unit="shards") as progress:
+        for shard in range(layout.num_shards):
+            for array, clip in store.rendering.differing(shard):
+                yield Damage("", "rendering it gives other values than when the store was made", array, shard, clip)
+            progress.advance()
+
+
 def _check_root(store: Store) -> Iterator[Damage]:
     if not is_as_written(store.path, store.manifest):
         yield Damage(ROOT, "it was changed since the store was sealed")
-    copy = read_copy(store.path)
+    copy, name = read_copy(store.path), store.manifest.copy_file
     if copy is None:
-        yield Damage(COPY, "the copy of the root document is missing or damaged")
+        yield Damage(name, "the copy of the root document is missing or damaged")
     elif copy != store.manifest:
-        lost = ROOT if shards_belong_to(store.path, copy) else COPY
-        yield Damage(lost, f"{ROOT} and its copy {COPY} are those of two stores")
+        lost = ROOT if shards_belong_to(store.path, copy) else name
+        yield Damage(lost, f"{ROOT} and its copy {name} are those of two stores")
 
 
 def _check_documents(store: Store) -> Iterator[Damage]:
@@ -112,8 +118,8 @@ def _check_documents(store: Store) -> Iterator[Damage]:
 
 def _extra_files(store: Store) -> Iterator[Damage]:
     layout = store.layout
-    ours = {ROOT, COPY, *store.manifest.metadata_digests}
-    ours |= {shard_file(spec, shard) for spec in layout.arrays for shard in range(layout.num_shards)}
+    ours = {ROOT, store.manifest.copy_file, *store.manifest.metadata_digests}
+    ours |= {shard_file(spec, shard) for spec in layout.stored for shard in range(layout.num_shards)}
     for folder in sorted({name.partition("/")[0] for name in ours} - {ROOT}):
         for path in sorted((store.path / folder).rglob("*")):
             name = path.relative_to(store.path).as_posix()
@@ -127,7 +133,7 @@ def _array_of(name: str) -> str:
 
 def _check_shard(store: Store, spec: ArraySpec, shard: int) -> list[Damage]:
     name = shard_file(spec, shard)
-    reader = store.reader(spec.name)
+    reader = store.array_reader(spec)
     try:
         file = reader.open_shard(shard)
         found = [Damage(name, text, spec.name, shard, clip) for clip, text in _check_chunks(store, file, spec, shard)]
@@ -143,9 +149,9 @@ def _check_shard(store: Store, spec: ArraySpec, shard: int) -> list[Damage]:
 
 
 def _check_chunks(store: Store, file: ShardFile, spec: ArraySpec, shard: int) -> Iterator[tuple[int, str]]:
-    reader = store.reader(spec.name)
-    out = np.empty(spec.item_shape, spec.dtype)
-    for slot, clip in enumerate(store.layout.clips_of(shard)):
+    reader = store.array_reader(spec)
+    out = reader.chunk()
+    for slot, clip in enumerate(store.layout.clips_of(shard)[:: spec.clips_per_chunk]):
         try:
             reader.decode(file, slot, out)
         except DamagedStoreError as error:
@@ -185,27 +191,6 @@ def restore_root(path: Path) -> bool:
     return True
 
 
-def stored_dataset(store: Store, folder: Path, *, trust_code: bool = False) -> Dataset:
-    """Return the dataset that a store was rendered from.
-
-    Args:
-        store: whose recipe and seed to take.
-        folder: what relative paths of the recipe start from.
-        trust_code: let the recipe name generators in files and modules that no installed package registers; their
-            code is run.
-
-    Raises:
-        StoreError: the store's recipe is not valid here.
-        UntrustedCodeError: it names such a generator, and its code is not trusted.
-    """
-    try:
-        params = DatasetParams.model_validate(store.recipe.get("dataset"))
-    except ValidationError as error:
-        raise StoreError(first_problem(error, DatasetParams, where=f"recipe of {store.path}")) from None
-    with contextlib.nullcontext() if trust_code else registered_only(f"the recipe of {store.path}"):
-        return Dataset(params, seed=store.seed, folder=folder)
-
-
 def difference_now(store: Store, dataset: Dataset) -> str:
     """Return what is not as it was when the store was rendered, such as a version; empty if nothing."""
     return first_difference(store.manifest, Manifest.of(dataset, store.recipe))
@@ -241,10 +226,10 @@ def _arrays_that_differ(store: Store, dataset: Dataset, clip: int) -> list[str]:
     fill_clip(values, 0, scene, drawn.draw(scene), dataset.generator_names)
     now = {**drawn.arrays, **{name: value[0] for name, value in values.items()}}
     then = {}
-    for spec in store.layout.arrays:
+    for spec in store.layout.stored:
         then[spec.name] = np.empty(spec.item_shape, spec.dtype)
         store.reader(spec.name).read_into(clip, then[spec.name])
-    return [name for name in now if np.ascontiguousarray(now[name]).tobytes() != then[name].tobytes()]
+    return [name for name in then if np.ascontiguousarray(now[name]).tobytes() != then[name].tobytes()]
 
 
 def repair_store(store: Store, dataset: Dataset, damages: Sequence[Damage]) -> list[Damage]:
@@ -279,7 +264,7 @@ def repair_store(store: Store, dataset: Dataset, damages: Sequence[Damage]) -> l
 
 def _repair_documents(store: Store, workspace: Workspace, damages: Sequence[Damage]) -> Iterator[Damage]:
     documents = {name: document.encode(value) for name, value in store.layout.metadata().items()}
-    documents[COPY] = store.manifest.to_bytes()
+    documents[store.manifest.copy_file] = store.manifest.to_bytes()
     if holds_only_ours(store.path):
         documents[ROOT] = store.manifest.to_bytes()
     for damage in damages:
@@ -314,7 +299,7 @@ def _repair_shard(
     with workspace.drafts(shard) as folder:
         drafts, receipt = draft_shard(dataset, store.layout, folder, shard, on_clip)
         sync_all(drafts.values())
-        for spec in store.layout.arrays:
+        for spec in store.layout.stored:
             name = shard_file(spec, shard)
             if name not in files:
                 continue

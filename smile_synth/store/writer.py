@@ -17,7 +17,7 @@ from smile_synth.store.engines.workers import build_with_processes
 from smile_synth.store.layout import Layout, shard_file
 from smile_synth.store.manifest import Manifest, first_difference
 from smile_synth.store.reader import Store
-from smile_synth.store.root import COPY, Root, read_root
+from smile_synth.store.root import Root, read_root
 from smile_synth.store.workspace import ROOT, Receipt, Workspace
 
 
@@ -80,6 +80,7 @@ def render_store(
     *,
     recipe: Mapping[str, Any],
     workers: int = 0,
+    is_virtual: bool = False,
     label: str = "render",
 ) -> Store:
     """Render a dataset into a store, or resume what was begun there, and seal it.
@@ -89,6 +90,7 @@ def render_store(
         path: folder of the store: new, empty, unfinished or finished.
         recipe: the whole resolved recipe.
         workers: processes; 0 renders in this process.
+        is_virtual: keep no frames, motion and truth; they are rendered when they are read.
         label: what the progress bar says.
 
     Returns:
@@ -99,7 +101,7 @@ def render_store(
         StoreError: the path holds something else, or cannot be written.
     """
     engine = in_this_process if workers == 0 else in_processes(workers)
-    fill_store(dataset, path, recipe=recipe, engine=engine, label=label)
+    fill_store(dataset, path, recipe=recipe, engine=engine, is_virtual=is_virtual, label=label)
     return finish_store(path)
 
 
@@ -139,6 +141,7 @@ def fill_store(
     recipe: Mapping[str, Any],
     engine: Engine,
     part: ShardPart = ShardPart(),
+    is_virtual: bool = False,
     label: str = "render",
 ) -> int:
     """Render the shards that a store still lacks, without sealing it.
@@ -149,6 +152,7 @@ def fill_store(
         recipe: the whole resolved recipe.
         engine: what builds the shards.
         part: which shards; all of them by default.
+        is_virtual: keep no frames, motion and truth; they are rendered when they are read.
         label: what the progress bar says.
 
     Returns:
@@ -158,7 +162,14 @@ def fill_store(
         GeneratorError: a generator failed.
         StoreError: the path holds something else, another recipe's clips, or cannot be written.
     """
-    manifest = Manifest.of(dataset, recipe)
+    manifest = Manifest.of(dataset, recipe, is_virtual=is_virtual)
+    return fill_as(manifest, dataset, path, engine=engine, part=part, label=label)
+
+
+def fill_as(
+    manifest: Manifest, dataset: Dataset, path: Path, *, engine: Engine, part: ShardPart = ShardPart(), label: str
+) -> int:
+    """Do what ``fill_store`` does, for a store that says of itself what ``manifest`` says."""
     layout = manifest.layout
     if Workspace(path).is_finished:
         _refuse_other(path, _whole(path), manifest)
@@ -217,7 +228,7 @@ def _opened(path: Path, part: str) -> Iterator[Workspace]:
 def _whole(path: Path) -> Root:
     """Return the root of a sealed store none of whose folders is lost."""
     root = read_root(path)
-    lost = [spec.name for spec in root.layout.arrays if not (path / spec.name).is_dir()]
+    lost = [spec.name for spec in root.layout.stored if not (path / spec.name).is_dir()]
     if lost:
         raise DamagedStoreError(
             f"{path} is sealed, but lacks {', '.join(lost)}; repair it with: smile-synth verify {path} --repair"
@@ -234,6 +245,12 @@ def _claim(workspace: Workspace, manifest: Manifest) -> None:
 
 
 def _refuse_other(path: Path, existing: Manifest, manifest: Manifest) -> None:
+    if (existing.virtual is None) != (manifest.virtual is None):
+        kind, asked = ("stored", "virtual") if existing.virtual is None else ("virtual", "stored")
+        raise StoreError(
+            f"{path} is a {kind} store, and a {asked} one is asked for; give --out another folder, or turn it into one "
+            f"once it is finished: smile-synth {'materialise' if asked == 'stored' else 'slim'} {path}"
+        )
     difference = first_difference(existing, manifest)
     if difference:
         raise StoreError(f"{path} holds other clips: {difference}; give --out another folder, or change it back")
@@ -249,10 +266,12 @@ def completed_shards(workspace: Workspace, layout: Layout) -> set[int]:
 
 
 def _has_files(store: Path, layout: Layout, shard: int, receipt: Receipt) -> bool:
-    for spec in layout.arrays:
+    if not {spec.name for spec in layout.arrays} <= set(receipt):
+        return False
+    for spec in layout.stored:
         file = store / shard_file(spec, shard)
-        entry = receipt.get(spec.name)
-        if entry is None or not file.is_file() or file.stat().st_size != entry["nbytes"]:
+        entry = receipt[spec.name]
+        if not file.is_file() or file.stat().st_size != entry["nbytes"]:
             return False
     return True
 
@@ -277,9 +296,9 @@ def _seal(workspace: Workspace) -> None:
         documents = {name: document.encode(value) for name, value in layout.metadata().items()}
         for name, data in documents.items():
             document.replace(workspace.store / name, data, drafts=workspace.folder)
-        root = Root.sealing(manifest, documents, seals).to_bytes()
+        root = Root.sealing(manifest, documents, seals)
         # Everything is on the disk before the one file that calls the store finished, and that before receipts go.
-        for name in (COPY, ROOT):
-            document.replace(workspace.store / name, root, drafts=workspace.folder)
+        for name in (root.copy_file, ROOT):
+            document.replace(workspace.store / name, root.to_bytes(), drafts=workspace.folder)
     except OSError as error:
         raise StoreError(writing_failed(error, f"the metadata of {workspace.store}")) from error

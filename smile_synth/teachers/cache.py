@@ -136,7 +136,8 @@ class CacheSource:
             meaning = {"meaning": "a feature is its int8 value times the scale of its clip and channel"}
             arrays.append(ArraySpec("scale", "float32", (width,), ("channel",), attributes=meaning))
         cache_id = hashlib.sha256(f"{self.digest}/{dtype}/{width}".encode()).hexdigest()[:32]
-        shards = self.store.layout
+        # As its full form is cut, where the store is virtual: features are large.
+        shards = self.store.manifest.of_kind(None).layout
         return Layout(shards.num_clips, shards.clips_per_shard, shards.zstd_level, tuple(arrays), cache_id)
 
 

@@ -115,7 +115,7 @@ def _distribution(store: Store) -> Iterator[dict[str, Any]]:
 
 
 def _arrays(store: Store) -> dict[str, Any]:
-    rows = [_array_row(store.num_clips, spec) for spec in store.layout.arrays]
+    rows = [_array_row(store.num_clips, spec) for spec in store.layout.stored]
     texts = {
         "array": "Path inside the store.",
         "data_type": "Type of an element.",

@@ -27,6 +27,8 @@ from smile_synth.store.workspace import Workspace
 
 SECONDS_BETWEEN_LOOKS = 0.2
 NO_CLIP = -1
+# Builds one shard as ``build_shard`` does.
+Build = Callable[[Dataset, Layout, Workspace, int, Callable[[int], None]], None]
 # Of prctl(2): which signal the kernel sends a process when its parent ends.
 PR_SET_PDEATHSIG = 1
 # The dataset itself ends a clip that hangs in Python; what hangs in compiled code is left this much longer.
@@ -97,6 +99,7 @@ def build_with_processes(
     *,
     num_workers: int,
     advance: Callable[[int], None],
+    build: Build = build_shard,
 ) -> None:
     """Build shards in ``num_workers`` processes.
 
@@ -107,6 +110,7 @@ def build_with_processes(
         shards: which are to be built.
         num_workers: processes, at least 1.
         advance: called with the number of clips that were begun since it was called last.
+        build: builds one shard; a function of a module, or a partial one.
 
     Raises:
         GeneratorError: a generator failed, or did not end.
@@ -114,7 +118,7 @@ def build_with_processes(
     """
     waiting = deque(shards)
     # Packed by hand, so that a dataset that cannot be rebuilt is an error we send back, not a dead process.
-    packed = pickle.dumps((dataset, layout, workspace))
+    packed = pickle.dumps((dataset, layout, workspace, build))
     with _running(packed, min(num_workers, len(shards))) as workers:
         for worker in workers:
             worker.give(waiting.popleft())
@@ -240,9 +244,9 @@ def _work(connection: Connection, state: Any) -> None:
         state[1] += 1
 
     try:
-        dataset, layout, workspace = pickle.loads(connection.recv_bytes())
+        dataset, layout, workspace, build = pickle.loads(connection.recv_bytes())
         while (shard := connection.recv()) is not None:
-            build_shard(dataset, layout, workspace, shard, on_clip)
+            build(dataset, layout, workspace, shard, on_clip)
             connection.send(None)
     except (EOFError, ConnectionError):
         # The parent is gone; so are we.

@@ -1,0 +1,37 @@
+"""What commands share that read or write stores: options for virtual ones, and what is said of a store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from smile_synth.errors import printable
+
+if TYPE_CHECKING:
+    from smile_synth.store import Store
+
+TrustCode = Annotated[
+    bool,
+    typer.Option("--trust-code", help="Run generator files that a virtual store's recipe names; read them first."),
+]
+RecipeFolder = Annotated[
+    Path | None,
+    typer.Option("--folder", help="Where relative paths of a virtual store's recipe start.  [default: as recorded]"),
+]
+
+
+def show_store(store: Store) -> None:
+    """Say what a store holds and how large it is, and what to do with it."""
+    from smile_synth.store.summary import format_size, store_nbytes
+
+    canvas, path, nbytes = store.canvas, printable(str(store.path)), store_nbytes(store.path)
+    size = format_size(nbytes)
+    if store.is_virtual:
+        size += f", {format_size(nbytes / store.num_clips)} a clip: frames are rendered when they are read"
+    typer.echo(
+        f"Store {path}: {store.num_clips} clips of {canvas.num_frames} frames, {canvas.height}x{canvas.width}, {size}."
+    )
+    typer.echo(f"Look at it: smile-synth preview {path} --out clips.png --boxes")
+    typer.echo(f"Train on it: smile-synth pretrain RECIPE --data {path} --out runs/first")

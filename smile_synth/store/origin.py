@@ -1,0 +1,55 @@
+"""The dataset that a store was rendered from, built again from what the store says of itself."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from smile_synth.assets import Assets
+from smile_synth.errors import StoreError
+from smile_synth.generator.dataset import Dataset
+from smile_synth.generator.registry import registered_only
+from smile_synth.params import first_problem
+from smile_synth.recipe.dataset import DatasetParams
+from smile_synth.store.manifest import Manifest
+
+
+def stored_dataset(path: Path, manifest: Manifest, folder: Path, *, trust_code: bool = False) -> Dataset:
+    """Return the dataset that a store was rendered from.
+
+    Args:
+        path: of the store, for messages.
+        manifest: of the store, whose recipe and seed to take.
+        folder: what relative paths of the recipe start from.
+        trust_code: let the recipe name generators in files and modules that no installed package registers; their
+            code is run.
+
+    Raises:
+        StoreError: the store's recipe is not valid here.
+        UntrustedCodeError: it names such a generator, and its code is not trusted.
+    """
+    try:
+        params = DatasetParams.model_validate(manifest.recipe.get("dataset"))
+    except ValidationError as error:
+        raise StoreError(first_problem(error, DatasetParams, where=f"recipe of {path}")) from None
+    with contextlib.nullcontext() if trust_code else registered_only(f"the recipe of {path}"):
+        return StoredDataset(params, seed=manifest.seed, folder=folder, typed=str(path))
+
+
+class StoredDataset(Dataset):
+    """A dataset that a store names; a clip of it is repeated from the store."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_rebuild, (self.params, self.seed, self.folder, self.typed, self.assets))
+
+    def repeat_command(self, clip: int) -> str:
+        """Return the command that renders one clip alone."""
+        return shlex.join(["smile-synth", "preview", self.typed, "--clip", str(clip), "--debug"])
+
+
+def _rebuild(params: DatasetParams, seed: int, folder: Path, typed: str, assets: Assets) -> StoredDataset:
+    return StoredDataset(params, seed=seed, folder=folder, typed=typed, assets=assets)
