@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -107,7 +108,7 @@ def _engine(name: str, workers: int) -> Engine:
     from smile_synth.store.writer import in_processes, in_this_process
 
     if name == "ray":
-        return on_ray
+        return partial(on_ray, note=lambda text: typer.echo(f"render: {text}", err=True))
     if name != "processes":
         raise StoreError(f"--engine is 'processes' or 'ray', got {name!r}")
     return in_processes(workers) if workers else in_this_process

@@ -139,7 +139,7 @@ def _running(packed: bytes, num_workers: int) -> Iterator[list[Worker]]:
     context = multiprocessing.get_context("spawn")
     workers: list[Worker] = []
     try:
-        with _environment(SINGLE_THREADED):
+        with single_threaded():
             for _ in range(num_workers):
                 workers.append(_started(context))
         for worker in workers:
@@ -179,9 +179,10 @@ def _send_job(worker: Worker, packed: bytes) -> None:
 
 
 @contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
+def single_threaded() -> Iterator[None]:
+    """Have the processes that a block of work starts compute with one thread each."""
+    before = {name: os.environ.get(name) for name in SINGLE_THREADED}
+    os.environ.update(SINGLE_THREADED)
     try:
         yield
     finally:
