@@ -1,5 +1,6 @@
 # make demo   sets up .venv and runs the whole path on built-in data
 # make test   sets up .venv and runs the quick tests
+# make docs   sets up .venv and builds the documentation: site/index.html
 PYTHON ?= python3
 VENV ?= .venv
 OUT ?= demo-out
@@ -7,7 +8,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTEST_ARGS ?=
 
-.PHONY: help setup demo test test-slow lint types bench clean
+.PHONY: help setup demo docs test test-slow lint types bench clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -32,6 +33,10 @@ test: $(STAMP)
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -q -m slow $(PYTEST_ARGS)
 
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "open site/index.html"
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -44,4 +49,4 @@ bench: $(STAMP)
 		echo "== benchmarks/$$name.py"; $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 clean:
-	rm -rf $(VENV) $(OUT) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(OUT) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
