@@ -116,8 +116,8 @@ class Seeds:
 def _read_video(file: Path) -> Callable[[], object]:
     def read() -> None:
         from smile_synth.errors import SmileSynthError, in_one_line
-        from smile_synth.media.videos import Spacing, read_views
         from smile_synth.scene import Canvas
+        from smile_synth.videos.views import Spacing, read_views
 
         try:
             read_views(file, Spacing(), Canvas(32, 32, 8))

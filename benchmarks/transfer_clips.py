@@ -30,8 +30,8 @@ import numpy as np
 import numpy.typing as npt
 
 from smile_synth.errors import SmileSynthError, VideoError
-from smile_synth.media.videos import VIDEO_SUFFIXES
 from smile_synth.randomness import stream
+from smile_synth.videos.frames import VIDEO_SUFFIXES
 
 Frames = npt.NDArray[np.uint8]
 

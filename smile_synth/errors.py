@@ -68,6 +68,10 @@ class VideoError(SmileSynthError):
     """A video file cannot be read."""
 
 
+class VideoListError(SmileSynthError):
+    """A list of labelled videos is missing, or not written as its layout wants."""
+
+
 class ProbeError(SmileSynthError):
     """A probe's question, labels or data do not fit."""
 

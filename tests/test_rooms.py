@@ -28,6 +28,7 @@ ORDER = (
     "testing",
     "store",
     "media",
+    "videos",
     "loader",
     "masking",
     "model",

@@ -11,12 +11,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from smile_synth.errors import ProbeError
-from smile_synth.media.videos import VIDEO_SUFFIXES, Frames, Spacing, read_views
+from smile_synth.errors import ProbeError, VideoListError
 from smile_synth.probe.clips import digest_of
 from smile_synth.probe.labels import Answers, classes_that_occur
 from smile_synth.recipe.dataset import CanvasParams
 from smile_synth.recipe.probe import QuestionParams, VideosParams
+from smile_synth.videos.class_folders import class_order, in_class_folders
+from smile_synth.videos.frames import Frames
+from smile_synth.videos.path_label_lists import read_list
+from smile_synth.videos.views import Spacing, read_views
 
 
 @dataclass(frozen=True)
@@ -37,52 +40,26 @@ def list_videos(place: Path, root: Path | None = None) -> list[LabelledVideo]:
     Raises:
         ProbeError: there is nothing, a line is not ``path label``, or a listed file does not exist.
     """
-    if place.is_dir():
-        return _in_class_folders(place)
-    if place.is_file():
-        return _in_list(place, root or place.parent)
+    try:
+        if place.is_dir():
+            return [LabelledVideo(video.file, video.label) for video in in_class_folders(place)]
+        if place.is_file():
+            return _in_list(place, root or place.parent)
+    except VideoListError as error:
+        raise ProbeError(str(error)) from None
     raise ProbeError(
         f"there are no videos at {place}; name a folder with one folder a class, or a list of 'path label'"
     )
 
 
-def _in_class_folders(folder: Path) -> list[LabelledVideo]:
-    videos = [
-        LabelledVideo(path, path.relative_to(folder).parts[0])
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in VIDEO_SUFFIXES and len(path.relative_to(folder).parts) > 1
-    ]
-    if not videos:
-        raise ProbeError(
-            f"{folder} holds no class folders with videos; lay them out as class/name.mp4 "
-            f"(or {', '.join(sorted(VIDEO_SUFFIXES - {'.mp4'}))})"
-        )
-    return videos
-
-
 def _in_list(file: Path, root: Path) -> list[LabelledVideo]:
-    videos = []
-    for number, line in enumerate(_lines(file), start=1):
-        if not line.strip():
-            continue
-        # The label is the last word: a path may hold spaces.
-        path_text, _, label = line.strip().rpartition("\t" if "\t" in line else " ")
-        if not path_text.strip():
-            raise ProbeError(f"{file}, line {number}: a line must be 'path label', got {line.strip()!r}")
-        path = root / path_text.strip()
-        if not path.is_file():
-            raise ProbeError(f"{file}, line {number}: there is no video {path}; give the folder of the paths as 'root'")
-        videos.append(LabelledVideo(path, label))
-    if not videos:
-        raise ProbeError(f"{file} lists no video; write a line 'path label' for each")
-    return videos
-
-
-def _lines(file: Path) -> list[str]:
-    try:
-        return file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ProbeError(f"{file} cannot be read as a list of 'path label' lines: {error}") from None
+    videos = [(line, LabelledVideo(root / line.path, line.label)) for line in read_list(file)]
+    for line, video in videos:
+        if not video.path.is_file():
+            raise ProbeError(
+                f"{file}, line {line.number}: there is no video {video.path}; give the folder of the paths as 'root'"
+            )
+    return [video for _, video in videos]
 
 
 class VideoClips:
@@ -203,7 +180,7 @@ def video_question(
             f"question {question.name!r}: {len(both)} videos are in training and test, such as {min(both)}; "
             "take them out of one part"
         )
-    classes = tuple(sorted({video.label for video in (*train, *test)}, key=_class_order))
+    classes = tuple(sorted({video.label for video in (*train, *test)}, key=class_order))
     answers = [
         Answers(classes, np.array([classes.index(video.label) for video in part], np.int64)) for part in (train, test)
     ]
@@ -215,8 +192,3 @@ def video_question(
         for part, name in ((train, "train"), (test, "test"))
     ]
     return clips[0], clips[1], train_answers, test_answers
-
-
-def _class_order(label: str) -> tuple[int, int, str]:
-    """Order numbered classes by number, named ones by name."""
-    return (0, int(label), label) if label.isdigit() else (1, 0, label)

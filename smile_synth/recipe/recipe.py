@@ -21,6 +21,7 @@ from smile_synth.recipe.layers import Layer, apply_override, flatten, in_order, 
 from smile_synth.recipe.pretrain import PretrainParams
 from smile_synth.recipe.probe import ProbeParams
 from smile_synth.recipe.provenance import annotated, value_at
+from smile_synth.recipe.videos import VideosParams
 from smile_synth.recipe.yaml import read_yaml
 
 MAX_EXTENDS = 8
@@ -44,6 +45,7 @@ class Recipe(StrictParams):
     dataset: DatasetParams | None = Field(None, description="what to render")
     pretrain: PretrainParams | None = Field(None, description="how to train")
     probe: ProbeParams | None = Field(None, description="what to ask the trained model")
+    videos: VideosParams | None = Field(None, description="labelled videos, and how they are read")
     paths_from: str | None = Field(None, description="folder that relative paths start from; absent: the recipe's own")
 
     _folder: Path = PrivateAttr(default_factory=Path.cwd)
@@ -81,14 +83,14 @@ class Recipe(StrictParams):
         return value_at(path, self.resolved(), self._layers, self._overrides)
 
     def section(self, name: str) -> Any:
-        """Return the section ``name`` (dataset, pretrain or probe).
+        """Return the section ``name`` (dataset, pretrain, probe or videos).
 
         Raises:
             RecipeError: the recipe has no such section.
         """
         value = getattr(self, name)
         if value is None:
-            have = [key for key in ("dataset", "pretrain", "probe") if getattr(self, key) is not None]
+            have = [key for key in ("dataset", "pretrain", "probe", "videos") if getattr(self, key) is not None]
             raise RecipeError(
                 f"recipe {self.name!r} has no section {name!r}, it has {', '.join(have) or 'none'}; "
                 f"add '{name}:' to it, or extend a recipe that has one"

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from smile_synth.errors import VideoError
-from smile_synth.media.videos import Spacing, read_views
 from smile_synth.randomness import stream
 from smile_synth.scene import Canvas
+from smile_synth.videos.views import Spacing, read_views
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 

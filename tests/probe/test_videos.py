@@ -10,11 +10,11 @@ import torch
 from tiny_videos import brightening
 
 from smile_synth.errors import ProbeError, VideoError
-from smile_synth.media.videos import Spacing, read_views
 from smile_synth.probe.features import ClipFeatures, compute_features
 from smile_synth.probe.videos import VideoClips, list_videos, video_question
 from smile_synth.recipe.dataset import CanvasParams
 from smile_synth.recipe.probe import QuestionParams, VideosParams
+from smile_synth.videos.views import Spacing, read_views
 
 CANVAS = CanvasParams(height=32, width=32, frames=4)
 

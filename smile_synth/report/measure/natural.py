@@ -11,13 +11,14 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from smile_synth.errors import ReportError, VideoError
-from smile_synth.media.videos import VIDEO_SUFFIXES, Frames, Spacing, read_views
 from smile_synth.progress import track
 from smile_synth.report.measure.appearance_summary import AppearanceSummary
 from smile_synth.report.measure.content import Natural
 from smile_synth.report.measure.feature_statistics import FeatureModel, FeatureSummary, Moments, diversity_logdet
 from smile_synth.report.measure.sample import choose_clips
 from smile_synth.scene import Canvas
+from smile_synth.videos.frames import VIDEO_SUFFIXES, Frames
+from smile_synth.videos.views import Spacing, read_views
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 MAX_FILES = 500

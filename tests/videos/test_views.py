@@ -16,9 +16,9 @@ from tiny_videos import brightening
 
 from smile_synth.errors import VideoError
 from smile_synth.media.preview import save_animation
-from smile_synth.media.videos import Spacing, read_views, sampled_frames
 from smile_synth.randomness import stream
 from smile_synth.scene import Canvas
+from smile_synth.videos.views import Spacing, read_views, sampled_frames
 
 CANVAS = Canvas(32, 32, 4)
 

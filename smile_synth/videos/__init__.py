@@ -1,0 +1,1 @@
+"""Labelled video files: lists, frame positions, decoding, and their exchange with stores."""
