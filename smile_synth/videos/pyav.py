@@ -51,6 +51,13 @@ class _NotFound(Exception):  # noqa: N818 - no error: the slow way finds it
 def decode_with_pyav(path: Path, choose: Choose, resize: Resize) -> Frames:
     """Decode chosen frames of a video; see ``Decoder``."""
     av = import_pyav()
+    try:
+        return _decode(av, path, choose, resize)
+    except av.FFmpegError as error:
+        raise ValueError(error.strerror or str(error)) from None
+
+
+def _decode(av: Any, path: Path, choose: Choose, resize: Resize) -> Frames:
     with av.open(str(path)) as container:
         stream = _video_stream(container)
         num_packets, timeline = _read_timeline(container, stream)
@@ -95,6 +102,8 @@ def _video_stream(container: Any) -> Any:
     if not container.streams.video:
         raise ValueError("it has no video stream")
     stream = container.streams.video[0]
+    if stream.codec_context is None:
+        raise ValueError("FFmpeg has no decoder for it")
     # Threads are worth more across videos than within one.
     stream.codec_context.thread_count = 1
     return stream
