@@ -86,6 +86,9 @@ REPAIRS = {
     errno.EACCES: "give yourself the right to it",
     errno.EPERM: "give yourself the right to it",
     errno.EROFS: "make the file system writable",
+    errno.ECONNREFUSED: "check the network and the address of the server",
+    errno.ECONNRESET: "check the network",
+    errno.ETIMEDOUT: "check the network",
 }
 OTHER_PLACES = {
     errno.ENOENT: "check the path",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,7 +19,7 @@ def register(app: typer.Typer) -> None:
 
 
 def cache(
-    store: Annotated[Path, typer.Argument(help="Finished store.")],
+    store: Annotated[str, typer.Argument(help="Finished store, or its URL.")],
     recipe: Annotated[str, typer.Option("--recipe", "-r", help="Bundled recipe or YAML file with the teacher.")],
     dtype: Annotated[str, typer.Option(help="float16, or int8: half the size, a larger error.")] = "float16",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
@@ -74,7 +73,7 @@ def cache(
     _show(written, store, loaded.typed)
 
 
-def _show(cache: FeatureCache, store: Path, recipe: str) -> None:
+def _show(cache: FeatureCache, store: str, recipe: str) -> None:
     from smile_synth.store.summary import format_size, store_nbytes
 
     tokens, width = cache.shape

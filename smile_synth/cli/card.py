@@ -14,7 +14,7 @@ def register(app: typer.Typer) -> None:
 
 
 def card(
-    store: Annotated[Path, typer.Argument(help="A finished store.")],
+    store: Annotated[str, typer.Argument(help="A finished store: a folder, or s3://, gs:// or az://.")],
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="Folder of both files.  [default: STORE-card/]"),
@@ -40,11 +40,12 @@ def card(
     from smile_synth.report.card.foreign_text import json_text
     from smile_synth.report.page.files import write_text
     from smile_synth.store import Store
+    from smile_synth.store.storage.location import beside
 
     opened = Store.open(store)
     params = CardParams(name=name, creator=creator, url=url, licence=licence)
     measured = None if report is None else read_report(report, opened)
-    folder = out or store.parent / f"{store.resolve().stem}-card"
+    folder = out or beside(opened.path, "-card")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -56,5 +57,7 @@ def card(
     write_text(folder / "croissant.json", json_text(document) + "\n")
     typer.echo(printable(f"wrote {folder / 'README.md'} and {folder / 'croissant.json'}"))
     typer.echo(
-        printable(f"next: put both beside {store.name} where you publish it; mlcroissant validate reads the second")
+        printable(
+            f"next: put both beside {opened.path.name} where you publish it; mlcroissant validate reads the second"
+        )
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -21,7 +20,7 @@ def register(app: typer.Typer) -> None:
 
 
 def info(
-    store: Annotated[Path, typer.Argument(help="A finished store.")],
+    store: Annotated[str, typer.Argument(help="A finished store: a folder, or s3://, gs:// or az://.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
     """Show shape, size, compression, recipe, generators, labels and licences of a store.
@@ -30,6 +29,7 @@ def info(
     Examples:
       smile-synth info clips.zarr
       smile-synth info clips.zarr --json
+      smile-synth info s3://bucket/clips.zarr
     """
     from smile_synth.store import Store
 

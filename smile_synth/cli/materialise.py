@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
 
 
 def materialise(
-    store: Annotated[Path, typer.Argument(help="A virtual store.")],
+    store: Annotated[str, typer.Argument(help="A virtual store.")],
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="Folder of the full store.  [default: in place of the virtual one]"),

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 def pretrain(
     recipe: Annotated[str, typer.Argument(help="Bundled recipe or YAML file with a pretrain section.")],
-    data: Annotated[list[Path], typer.Option("--data", "-d", help="Finished store; repeat it to mix several.")],
+    data: Annotated[
+        list[str], typer.Option("--data", "-d", help="Finished store or its URL; repeat it to mix several.")
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")],
     resume: Annotated[
         bool, typer.Option("--resume", help="Resume from the latest checkpoint, if there is one.")
@@ -78,7 +80,7 @@ def pretrain(
 
 def _command(
     recipe: str,
-    data: list[Path],
+    data: list[str],
     out: Path,
     overrides: list[str] | None,
     device: str,
@@ -89,7 +91,7 @@ def _command(
     resume: bool,
 ) -> str:
     parts = ["smile-synth", "pretrain", recipe]
-    parts += [part for path in data for part in ("--data", str(path))]
+    parts += [part for path in data for part in ("--data", path)]
     parts += ["--out", str(out)]
     parts += [part for override in overrides or () for part in ("--set", override)]
     parts += ["--device", device] if device != "auto" else []

@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
 
 
 def preview(
-    source: str = typer.Argument(help="A recipe (name or file), a store, or a generator."),
+    source: str = typer.Argument(help="A recipe (name or file), a store or its URL, or a generator."),
     out: Path = typer.Option(
         Path("preview.png"), "--out", "-o", help="Picture: .png or .jpg; animation: .gif, .webp, .mp4."
     ),
@@ -70,10 +70,10 @@ def preview(
 
     check_suffix(out)
     count = clips or (4 if clip is None else 1)
-    if Path(source).is_dir():
+    if "://" in source or Path(source).is_dir():
         if overrides or seed is not None:
             raise StoreError(f"{source} is a store, already rendered; --set and --seed go with a recipe or generator")
-        shown = _from_store(Path(source), clip or 0, count, folder, trust_code, with_motion=motion)
+        shown = _from_store(source, clip or 0, count, folder, trust_code, with_motion=motion)
     else:
         if folder is not None or trust_code:
             raise StoreError(f"{source} is no store; --folder and --trust-code go with a virtual store")
@@ -154,7 +154,7 @@ def _from_dataset(dataset: Dataset, first: int, count: int, next_command: str, *
 
 
 def _from_store(
-    path: Path, first: int, count: int, folder: Path | None, trust_code: bool, *, with_motion: bool
+    path: str, first: int, count: int, folder: Path | None, trust_code: bool, *, with_motion: bool
 ) -> _Shown:
     import numpy as np
 
@@ -162,9 +162,8 @@ def _from_store(
 
     store = Store.open(path, folder=folder, trust_code=trust_code)
     clips = _range_of_clips(first, count, store.num_clips)
-    objects_BK, families_B = store.column("object")[clips], store.column("generator")[clips]
-    boxes_BKT4 = store.column("boxes")[clips]
-    labels = {name: store.column(f"labels/{name}")[clips] for name in store.label_specs}
+    objects_BK, families_B, boxes_BKT4 = (store.rows(name, clips) for name in ("object", "generator", "boxes"))
+    labels = {name: store.rows(f"labels/{name}", clips) for name in store.label_specs}
     captions = [
         _caption(
             clip,

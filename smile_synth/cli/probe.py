@@ -34,7 +34,7 @@ def probe(
         Path | None, typer.Option(help="Folder of rendered clips, for several models to share; else OUT/clips.")
     ] = None,
     data: Annotated[
-        list[Path] | None, typer.Option("--data", "-d", help="Store it was pretrained on, to check for shared images.")
+        list[str] | None, typer.Option("--data", "-d", help="Store it was pretrained on, to check for shared images.")
     ] = None,
     heads: Annotated[int | None, typer.Option(min=1, help="Attention heads, where the file does not tell.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -27,7 +26,9 @@ def register(app: typer.Typer) -> None:
 
 def render(
     recipe: Annotated[str | None, typer.Argument(help="Bundled recipe or YAML file with a dataset section.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the store.")] = None,
+    out: Annotated[
+        str | None, typer.Option("--out", "-o", help="Folder of the store, or s3://, gs:// or az://.")
+    ] = None,
     workers: Annotated[int | None, typer.Option(min=0, help="Processes; by default one per core.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed, instead of the recipe's.")] = None,
     set_: Annotated[
@@ -114,28 +115,26 @@ def _engine(name: str, workers: int) -> Engine:
     return in_processes(workers) if workers else in_this_process
 
 
-def _render_all(recipe: Recipe, dataset: Dataset, out: Path, engine: Engine, is_virtual: bool) -> None:
+def _render_all(recipe: Recipe, dataset: Dataset, out: str, engine: Engine, is_virtual: bool) -> None:
     from smile_synth.store.writer import fill_store, finish_store
 
     rendered = fill_store(dataset, out, recipe=recipe.resolved(), engine=engine, is_virtual=is_virtual)
     store = finish_store(out)
     if not rendered:
-        typer.echo(f"{printable(str(out))} was complete already.")
+        typer.echo(f"{printable(out)} was complete already.")
     show_store(store)
 
 
-def _render_part(
-    recipe: Recipe, dataset: Dataset, out: Path, engine: Engine, is_virtual: bool, part: ShardPart
-) -> None:
+def _render_part(recipe: Recipe, dataset: Dataset, out: str, engine: Engine, is_virtual: bool, part: ShardPart) -> None:
     from smile_synth.store.writer import fill_store
 
     clips = fill_store(dataset, out, recipe=recipe.resolved(), engine=engine, part=part, is_virtual=is_virtual)
-    shown = printable(str(out))
+    shown = printable(out)
     typer.echo(f"Part {part.place}/{part.count} of {shown} is complete ({clips} clips rendered now).")
     typer.echo(f"When all {part.count} parts are: smile-synth render --finish --out {shown}")
 
 
-def _finish(recipe: str | None, out: Path) -> None:
+def _finish(recipe: str | None, out: str) -> None:
     from smile_synth.store.writer import finish_store
 
     if recipe is not None:

@@ -28,7 +28,9 @@ def register(app: typer.Typer) -> None:
 
 
 def report(
-    stores: Annotated[list[Path] | None, typer.Argument(help="A finished store; several with --compare.")] = None,
+    stores: Annotated[
+        list[str] | None, typer.Argument(help="A finished store, or its URL; several with --compare.")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="An .html file, or a folder.  [default: STORE-report/]")
     ] = None,
@@ -83,7 +85,7 @@ def report(
     job.prepare(
         [Store.open(path, folder=folder, trust_code=trust_code) for path in paths], feature_model, feature_clips, recipe
     )
-    place = out or (default_out(paths[0]) if len(paths) == 1 else Path("comparison"))
+    place = out or (default_out(job.stores[0]) if len(paths) == 1 else Path("comparison"))
     made = _compare(job, place) if compare else _report_one(job, place)
     _fail(made, fail_on or [])
 
@@ -197,6 +199,8 @@ def _print_schema() -> None:
     typer.echo(json.dumps(Report.model_json_schema(), indent=1))
 
 
-def default_out(store: Path) -> Path:
-    """Return the folder beside a store that its report goes to."""
-    return store.parent / f"{store.resolve().stem}-report"
+def default_out(store: Store) -> Path:
+    """Return the folder beside a store that its report goes to; for a store in a bucket it lies here."""
+    from smile_synth.store.storage.location import beside
+
+    return beside(store.path, "-report")

@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
 
 
 def slim(
-    store: Annotated[Path, typer.Argument(help="A full store.")],
+    store: Annotated[str, typer.Argument(help="A full store.")],
     workers: Annotated[int | None, typer.Option(min=0, help="Processes; by default one per core.")] = None,
     folder: Annotated[Path, typer.Option(help="Where relative paths of the store's recipe start.")] = Path(),
     trust_code: Annotated[

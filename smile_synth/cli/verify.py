@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
 
 
 def verify(
-    store: Annotated[Path, typer.Argument(help="A finished store.")],
+    store: Annotated[str, typer.Argument(help="A finished store: a folder, or s3://, gs:// or az://.")],
     rerender: Annotated[int, typer.Option(min=0, help="Render this many random clips again, and compare.")] = 0,
     repair: Annotated[bool, typer.Option("--repair", help="Render lost and damaged shards again.")] = False,
     folder: Annotated[
@@ -47,6 +47,7 @@ def verify(
       smile-synth verify clips.zarr
       smile-synth verify clips.zarr --rerender 100
       smile-synth verify clips.zarr --repair
+      smile-synth verify s3://bucket/clips.zarr
     """
     from smile_synth.machine.cores import num_cores
     from smile_synth.store import Store
@@ -61,7 +62,7 @@ def verify(
     _show(damages)
     dataset = None
     if rerender or (repair and damages):
-        dataset = stored_dataset(store, opened.manifest, opened.folder, trust_code=trust_code)
+        dataset = stored_dataset(opened.path, opened.manifest, opened.folder, trust_code=trust_code)
     if repair and dataset is not None and damages:
         _note_difference(opened, dataset)
         before = len(damages)

@@ -22,7 +22,9 @@ from smile_synth.errors import DamagedStoreError, LoaderError
 from smile_synth.loader.order import epoch_order, epoch_quotas
 from smile_synth.machine.cores import num_cores
 from smile_synth.store import Store
+from smile_synth.store.fetching import ahead
 from smile_synth.store.rendering import ClipReader
+from smile_synth.store.storage.contract import IN_FLIGHT
 
 CLIPS_A_TASK = 8
 LOG = logging.getLogger(__name__)
@@ -109,7 +111,7 @@ class Loader:
         features: cached features of each store's clips, to be read, too.
         pin: put all of it into page-locked memory, for copies to a GPU that do not wait.
         prefetch: batches read ahead.
-        threads: reading threads; by default one a core.
+        threads: reading threads; by default one a core, and 32 for stores in object stores.
 
     Raises:
         LoaderError: the stores do not go together, or a batch does not go over the ranks.
@@ -154,7 +156,9 @@ class Loader:
         self._buffers = _Buffers(self._local_size, self.canvas_shape, pin=pin)
         self._pending: deque[_Reading] = deque()
         self._next = self._issued = _Offset()
-        self._executor = ThreadPoolExecutor(threads or num_cores(), thread_name_prefix="smile-synth-loader")
+        self._is_remote = any(store.storage.is_remote for store in stores)
+        threads = threads or (IN_FLIGHT if self._is_remote else num_cores())
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="smile-synth-loader")
 
     @property
     def canvas_shape(self) -> tuple[int, int, int, int]:
@@ -257,10 +261,17 @@ class Loader:
         at = self._issued
         self._issued = self._normalised(_Offset(at.epoch, at.offset + self.batch_size))
         reading = _Reading(self._plan(at))
-        for start in range(0, self._local_size, CLIPS_A_TASK):
-            rows = range(start, min(start + CLIPS_A_TASK, self._local_size))
+        for rows in self._tasks(reading.batch):
             reading.tasks.append(self._executor.submit(self._read, reading, rows))
         return reading
+
+    def _tasks(self, batch: Batch) -> list[list[int]]:
+        """Return the rows that each task reads; they are of one store, and neighbours where that saves requests."""
+        clips, places = batch.clips_B.numpy(), batch.store_B.numpy()
+        size = min(CLIPS_A_TASK, max(1, self._local_size // IN_FLIGHT)) if self._is_remote else CLIPS_A_TASK
+        order = np.lexsort((clips, places)) if self._is_remote else np.argsort(places, kind="stable")
+        by_store = np.split(order, np.flatnonzero(np.diff(places[order])) + 1)
+        return [rows[at : at + size].tolist() for rows in by_store for at in range(0, len(rows), size)]
 
     def _plan(self, at: _Offset) -> Batch:
         first = self.rank * self._local_size
@@ -301,19 +312,19 @@ class Loader:
     def _read(self, reading: _Reading, rows: Sequence[int]) -> None:
         batch = reading.batch
         frames_BTHWC, boxes_BKT4 = batch.frames_BTHWC.numpy(), batch.boxes_BKT4.numpy()
-        clips, places = batch.clips_B.numpy(), batch.store_B.numpy()
-        for row in rows:
-            frames, boxes = self._readers[places[row]]
-            clip = int(clips[row])
+        clips, place = batch.clips_B.numpy(), int(batch.store_B[rows[0]])
+        numbers = clips[rows].tolist()
+        frames, boxes = (ahead(reader, numbers) for reader in self._readers[place])
+        motion = ahead(self._motion_readers[place], numbers) if self._motion_readers else None
+        for row, clip in zip(rows, numbers, strict=True):
             try:
                 frames.read_into(clip, frames_BTHWC[row])
                 boxes.read_into(clip, boxes_BKT4[row, : boxes.spec.item_shape[0]])
-                if batch.motion_BTHW2 is not None:
-                    motion = self._motion_readers[places[row]]
+                if motion is not None and batch.motion_BTHW2 is not None:
                     motion.read_into(clip, half_THW2 := np.empty(motion.spec.item_shape, motion.spec.dtype))
                     batch.motion_BTHW2.numpy()[row] = half_THW2
                 if batch.features_BND is not None:
-                    self._features[places[row]].read_into(clip, batch.features_BND.numpy()[row])
+                    self._features[place].read_into(clip, batch.features_BND.numpy()[row])
             except DamagedStoreError as error:
                 if self._on_error == "stop":
                     raise

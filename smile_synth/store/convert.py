@@ -49,12 +49,13 @@ def materialise(store: Store, *, out: Path | None = None, workers: int = 0) -> S
     """
     if not store.is_virtual:
         return _settled(store, is_virtual=False)
-    with _held(store.path):
+    path = _folder_of(store)
+    with _held(path):
         engine = in_processes(workers) if workers else in_this_process
-        new = out or _beside(store.path, is_virtual=False)
+        new = out or _beside(path, is_virtual=False)
         fill_as(store.manifest.of_kind(None), store.rendering.dataset, new, engine=engine, label="materialise")
         _check_sample(store, finish_store(new))
-        return _put(store.path, new, out)
+        return _put(path, new, out)
 
 
 def slim(store: Store, *, folder: Path = Path(), trust_code: bool = False, workers: int = 0, threads: int = 1) -> Store:
@@ -78,7 +79,8 @@ def slim(store: Store, *, folder: Path = Path(), trust_code: bool = False, worke
     """
     if store.is_virtual:
         return _settled(store, is_virtual=True)
-    with _held(store.path):
+    path = _folder_of(store)
+    with _held(path):
         damages = verify_store(store, threads=threads)
         if damages:
             raise StoreError(
@@ -91,11 +93,11 @@ def slim(store: Store, *, folder: Path = Path(), trust_code: bool = False, worke
             raise StoreError(
                 f"{store.path} cannot be made virtual: {first_difference(store.manifest, now)}; nothing was changed"
             )
-        new = _beside(store.path, is_virtual=True)
+        new = _beside(path, is_virtual=True)
         manifest = store.manifest.of_kind(virtual_document(dataset))
-        fill_as(manifest, dataset, new, engine=_comparing(store.path, workers), label="slim")
+        fill_as(manifest, dataset, new, engine=_comparing(path, workers), label="slim")
         finish_store(new)
-        return _put(store.path, new, None)
+        return _put(path, new, None)
 
 
 def _comparing(path: Path, workers: int) -> Engine:
@@ -156,6 +158,12 @@ def _check_sample(virtual: Store, full: Store) -> None:
             )
 
 
+def _folder_of(store: Store) -> Path:
+    if isinstance(store.path, Path):
+        return store.path
+    raise StoreError(f"{store.path} lies in an object store, where stores cannot be exchanged; render it anew")
+
+
 def _beside(path: Path, *, is_virtual: bool) -> Path:
     return path.with_name(path.name + NEW_SUFFIX[is_virtual])
 
@@ -176,7 +184,7 @@ def _put(path: Path, new: Path, out: Path | None) -> Store:
 
 def _settled(store: Store, *, is_virtual: bool) -> Store:
     """Return a store that is of the wanted kind already, and remove what a kill after the exchange left beside it."""
-    left = _beside(store.path, is_virtual=is_virtual)
+    left = _beside(_folder_of(store), is_virtual=is_virtual)
     with contextlib.suppress(StoreError):
         other = Store.open(left)
         if other.is_virtual != is_virtual and other.manifest.id == store.manifest.id:

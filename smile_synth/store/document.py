@@ -21,7 +21,7 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def decode(data: bytes, path: Path) -> Any:
+def decode(data: bytes, path: object) -> Any:
     """Return the document in ``data``.
 
     Args:

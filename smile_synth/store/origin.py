@@ -16,9 +16,10 @@ from smile_synth.generator.registry import registered_only
 from smile_synth.params import first_problem
 from smile_synth.recipe.dataset import DatasetParams
 from smile_synth.store.manifest import Manifest
+from smile_synth.store.storage import Location
 
 
-def stored_dataset(path: Path, manifest: Manifest, folder: Path, *, trust_code: bool = False) -> Dataset:
+def stored_dataset(path: Location, manifest: Manifest, folder: Path, *, trust_code: bool = False) -> Dataset:
     """Return the dataset that a store was rendered from.
 
     Args:

@@ -21,32 +21,38 @@ from smile_synth.store.rendering import ClipReader, Rendering
 from smile_synth.store.root import Root, read_root
 from smile_synth.store.shard import CRC_NBYTES, MISSING, ShardFile, Tail, checked_payload, parse_tail
 from smile_synth.store.spec import ArraySpec
+from smile_synth.store.storage import Location, locate, storage_of
 
 # Of each array; with frames and boxes of several stores this stays below the usual limit of 1,024 files.
 OPEN_SHARDS = 64
+# Shards in an object store whose index is kept, once it was fetched: 20 bytes a clip.
+KNOWN_OBJECTS = 16384
 # What zstd needs at most for data that does not compress (its own bound), and our checksum.
 ZSTD_SPARE = 1 / 256
 ZSTD_SPARE_NBYTES = 1024
+# Clips that one thread fetches together.
+CLIPS_AHEAD = 8
 
 
 class ArrayReader:
     """Reads single clips of one array, from any thread, and checks every chunk.
 
     Args:
-        store: folder of the store.
+        store: where the store is.
         layout: of the store.
         spec: which array.
         advice: how to repair a damaged chunk, the end of the error's sentence.
     """
 
-    def __init__(self, store: Path, layout: Layout, spec: ArraySpec, *, advice: str = "") -> None:
+    def __init__(self, store: Location, layout: Layout, spec: ArraySpec, *, advice: str = "") -> None:
         self.spec = spec
         self._advice = advice or f"repair it with: smile-synth verify {store} --repair"
-        self._store, self._layout = store, layout
+        self._store, self.layout, self._storage = store, layout, storage_of(store)
         self._codec = Zstd(level=layout.zstd_level) if spec.uses_zstd else None
         self._buffers = threading.local()
-        self._max_chunk_nbytes = int(spec.chunk_nbytes * (1 + ZSTD_SPARE)) + ZSTD_SPARE_NBYTES
-        self._shard = lru_cache(maxsize=OPEN_SHARDS)(self.open_shard)
+        self.max_chunk_nbytes = int(spec.chunk_nbytes * (1 + ZSTD_SPARE)) + ZSTD_SPARE_NBYTES
+        self._shard = lru_cache(maxsize=KNOWN_OBJECTS if self.is_remote else OPEN_SHARDS)(self.open_shard)
+        self._opening = [threading.Lock() for _ in range(64)] if self.is_remote else []
 
     def read_into(self, clip: int, out: npt.NDArray[Any]) -> None:
         """Read one clip's part of the array straight into ``out``.
@@ -59,25 +65,44 @@ class ArrayReader:
             DamagedStoreError: the chunk is damaged or missing; names store, array, shard and clip.
             StoreError: the file cannot be opened or read.
         """
-        shard, place = divmod(clip, self._layout.clips_per_shard)
+        shard, place = divmod(clip, self.layout.clips_per_shard)
         try:
             self._read(self._shard(shard), place, out)
-        except DamagedStoreError as error:
-            raise DamagedStoreError(f"{self._place(shard, clip)}: {error}; {self._advice}") from None
-        except OSError as error:
-            # Not the store's fault, and not to be skipped: too many open files, no permission, a lost mount.
-            raise StoreError(f"{self._place(shard, clip)}: cannot be read ({error.strerror})") from None
+        except (DamagedStoreError, OSError) as error:
+            raise self.failed(error, clip) from None
 
-    def _place(self, shard: int, clip: int) -> str:
-        return f"store {self._store}, array {self.spec.name}, shard {shard}, clip {clip}"
+    @property
+    def is_remote(self) -> bool:
+        """Whether every read is a request, so that several clips should be fetched together."""
+        return self._storage.is_remote
 
-    def open_shard(self, shard: int) -> ShardFile:
-        """Open one shard file.
+    def known_shard(self, shard: int) -> ShardFile:
+        """Return a shard whose index is kept once it was fetched; for stores where that takes a request.
 
         Raises:
             DamagedStoreError: it is missing, cut off, damaged at its end, or belongs elsewhere.
         """
-        return ShardFile(self._store / shard_file(self.spec, shard), self._layout.place(self.spec, shard))
+        # One thread fetches an index; the others wait for it instead of fetching it too.
+        with self._opening[shard % len(self._opening)]:
+            return self._shard(shard)
+
+    def failed(self, error: DamagedStoreError | OSError, clip: int) -> StoreError:
+        """Return the error for a clip that cannot be read, with store, array, shard and clip."""
+        shard = clip // self.layout.clips_per_shard
+        place = f"store {self._store}, array {self.spec.name}, shard {shard}, clip {clip}"
+        if isinstance(error, DamagedStoreError):
+            return DamagedStoreError(f"{place}: {error}; {self._advice}")
+        # Not the store's fault, and not to be skipped: too many open files, no permission, a lost mount.
+        return StoreError(f"{place}: cannot be read ({error.strerror})")
+
+    def open_shard(self, shard: int, *, whole: bool = False) -> ShardFile:
+        """Open one shard file; ``whole`` where all of it will be read.
+
+        Raises:
+            DamagedStoreError: it is missing, cut off, damaged at its end, or belongs elsewhere.
+        """
+        name, place = shard_file(self.spec, shard), self.layout.place(self.spec, shard)
+        return ShardFile.open(self._storage, name, place, whole=whole)
 
     def decode(self, file: ShardFile, slot: int, out: npt.NDArray[Any]) -> None:
         """Read the chunk in ``slot`` of an open shard into ``out``.
@@ -118,7 +143,7 @@ class ArrayReader:
 
     def _buffer(self) -> npt.NDArray[np.uint8]:
         if not hasattr(self._buffers, "chunk"):
-            self._buffers.chunk = np.empty(self._max_chunk_nbytes, np.uint8)
+            self._buffers.chunk = np.empty(self.max_chunk_nbytes, np.uint8)
         chunk: npt.NDArray[np.uint8] = self._buffers.chunk
         return chunk
 
@@ -129,14 +154,14 @@ class Store:
     Of a virtual store the large arrays are rendered when they are read.
 
     Args:
-        path: its folder.
+        path: its folder or URL.
         manifest: what it says of itself, from ``read_root``.
         folder: where relative paths of a virtual store's recipe start; None: where they did when it was made.
         trust_code: let a virtual store's recipe run generators that no installed package registers.
     """
 
-    def __init__(self, path: Path, manifest: Root, *, folder: Path | None = None, trust_code: bool = False) -> None:
-        self.path = path
+    def __init__(self, path: Location, manifest: Root, *, folder: Path | None = None, trust_code: bool = False) -> None:
+        self.path, self.storage = path, storage_of(path)
         self.manifest = manifest
         self.layout = manifest.layout
         recorded = "" if manifest.virtual is None else manifest.virtual.folder
@@ -146,14 +171,18 @@ class Store:
         self._columns: dict[str, npt.NDArray[Any]] = {}
 
     @classmethod
-    def open(cls, path: str | Path, *, folder: Path | None = None, trust_code: bool = False) -> Store:
+    def open(cls, path: str | Location, *, folder: Path | None = None, trust_code: bool = False) -> Store:
         """Open a finished store; the code of a virtual store's recipe is run only once its clips are read.
+
+        Args:
+            path: its folder, or its URL in an object store, such as ``s3://bucket/clips.zarr``.
 
         Raises:
             StoreError: there is none, it is unfinished, or it is of another kind or a newer format.
             DamagedStoreError: its root document is damaged.
         """
-        return cls(Path(path), read_root(Path(path)), folder=folder, trust_code=trust_code)
+        location = locate(path)
+        return cls(location, read_root(location), folder=folder, trust_code=trust_code)
 
     def __len__(self) -> int:
         return self.num_clips
@@ -265,10 +294,7 @@ class Store:
             if not 0 <= clip < self.num_clips:
                 raise StoreError(f"clip must be 0 to {self.num_clips - 1} in {self.path}, got {clip}")
         reader = self.reader("frames")
-        frames_BTHWC = np.empty((len(numbers), *reader.spec.item_shape), np.uint8)
-        for place, clip in enumerate(numbers):
-            reader.read_into(clip, frames_BTHWC[place])
-        return frames_BTHWC
+        return self._read_clips(reader, numbers)
 
     def read_motion(self, clips: Sequence[int] | npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.float32]:
         """Return the motion of some clips.
@@ -284,10 +310,35 @@ class Store:
             DamagedStoreError: a chunk is damaged; names array, shard and clip.
         """
         reader = self.reader("motion")
-        motion_BTHW2 = np.empty((len(clips), *reader.spec.item_shape), reader.spec.dtype)
-        for place, clip in enumerate(clips):
-            reader.read_into(int(clip), motion_BTHW2[place])
-        return motion_BTHW2.astype(np.float32)
+        return self._read_clips(reader, [int(clip) for clip in clips]).astype(np.float32)
+
+    def rows(self, name: str, clips: Sequence[int]) -> npt.NDArray[Any]:
+        """Return an array's values for some clips, without reading the others.
+
+        Args:
+            name: of any array.
+            clips: clip numbers, in any order.
+
+        Raises:
+            StoreError: there is no such array.
+            DamagedStoreError: a chunk is damaged; names array, shard and clip.
+        """
+        return self._read_clips(self.reader(name), clips)
+
+    def _read_clips(self, reader: ClipReader, clips: Sequence[int]) -> npt.NDArray[Any]:
+        from smile_synth.store.fetching import ahead
+
+        values = np.empty((len(clips), *reader.spec.item_shape), np.dtype(reader.spec.dtype).newbyteorder("<"))
+        order = np.argsort(clips, kind="stable").tolist()
+
+        def read(places: Sequence[int]) -> None:
+            fetched = ahead(reader, [clips[place] for place in places])
+            for place in places:
+                fetched.read_into(clips[place], values[place, ...])
+
+        for _ in self.storage.map(read, [order[at : at + CLIPS_AHEAD] for at in range(0, len(order), CLIPS_AHEAD)]):
+            pass
+        return values
 
     def column(self, name: str) -> npt.NDArray[Any]:
         """Return a whole small array, read once and kept.
@@ -314,7 +365,8 @@ class Store:
 
     def _read_column(self, spec: ArraySpec) -> npt.NDArray[Any]:
         column = np.empty((self.num_clips, *spec.item_shape), np.dtype(spec.dtype).newbyteorder("<"))
-        for shard in range(self.layout.num_shards):
+
+        def read(shard: int) -> None:
             clips = self.layout.clips_of(shard)
             try:
                 self._read_small_shard(spec, shard, column[clips.start : clips.stop])
@@ -327,15 +379,18 @@ class Store:
                     f"store {self.path}, array {spec.name}, shard {shard}: {error}; "
                     f"repair it with: smile-synth verify {self.path} --repair"
                 ) from None
+
+        for _ in self.storage.map(read, range(self.layout.num_shards)):
+            pass
         return column
 
     def _read_small_shard(self, spec: ArraySpec, shard: int, out: npt.NDArray[Any]) -> None:
         try:
-            data = (self.path / shard_file(spec, shard)).read_bytes()
+            data = self.storage.read(shard_file(spec, shard))
         except FileNotFoundError:
             raise DamagedStoreError("the file is missing") from None
         place = self.layout.place(spec, shard)
-        tail = parse_tail(data[-place.seal_nbytes - place.index_nbytes :], place, file_nbytes=len(data))
+        tail = parse_tail(data[-place.tail_nbytes :], place, file_nbytes=len(data))
         chunks = np.frombuffer(data, np.uint8)
         if spec.clips_per_chunk > 1:
             self._read_packed_shard(spec, shard, tail, chunks, out)

@@ -22,6 +22,7 @@ from smile_synth.store.origin import stored_dataset
 from smile_synth.store.root import Root
 from smile_synth.store.sample import ClipSample
 from smile_synth.store.spec import ArraySpec
+from smile_synth.store.storage import Location
 
 # Shards whose sampled clips must come out as they were, before other code or packages are taken for harmless.
 SHARDS_TO_PROVE = 8
@@ -48,7 +49,7 @@ class Rendering:
         trust_code: let the recipe run generators that no installed package registers.
     """
 
-    def __init__(self, path: Path, root: Root, *, folder: Path, trust_code: bool) -> None:
+    def __init__(self, path: Location, root: Root, *, folder: Path, trust_code: bool) -> None:
         self._path, self._root, self._folder = path, root, folder
         self._trusts_code = trust_code
         self._sampling = threading.Lock()

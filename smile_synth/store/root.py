@@ -14,6 +14,8 @@ from smile_synth.store import document
 from smile_synth.store.layout import shard_file
 from smile_synth.store.manifest import FORMAT_VERSION, Hex, Manifest
 from smile_synth.store.shard import store_id_of
+from smile_synth.store.storage import Location, storage_of
+from smile_synth.store.storage.contract import WORKSPACE
 from smile_synth.store.workspace import ROOT, Workspace
 
 KEY = "smile_synth"
@@ -75,26 +77,26 @@ def _digest(content: Mapping[str, Any]) -> str:
     return document.digest(document.encode({key: value for key, value in content.items() if key != "digest"}))
 
 
-def read_root(path: Path) -> Root:
+def read_root(path: Location) -> Root:
     """Return what a finished store says of itself.
 
     Args:
-        path: folder of the store.
+        path: where the store is.
 
     Raises:
         StoreError: there is no store, it is not finished, or it is of another kind or format.
         DamagedStoreError: the document is damaged.
     """
-    file = path / ROOT
-    if not file.is_file():
-        raise StoreError(_why_no_root(path))
+    storage = storage_of(path)
     try:
-        return _parse(path, file.read_bytes())
+        return _parse(path, storage.read(ROOT))
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        raise StoreError(_why_no_root(path)) from None
     except DamagedStoreError as error:
         raise DamagedStoreError(f"{error}; repair it with: smile-synth verify {path} --repair") from None
 
 
-def _parse(path: Path, data: bytes) -> Root:
+def _parse(path: Location, data: bytes) -> Root:
     file = path / ROOT
     root = document.decode(data, file)
     attributes = root.get("attributes") if isinstance(root, dict) else None
@@ -111,7 +113,7 @@ def _parse(path: Path, data: bytes) -> Root:
     return Root.parse(content, origin=str(file))
 
 
-def _old_format(path: Path, content: Mapping[str, Any]) -> str:
+def _old_format(path: Location, content: Mapping[str, Any]) -> str:
     recipe = content.get("recipe")
     name = recipe.get("name") if isinstance(recipe, dict) else None
     known = f" {name}" if isinstance(name, str) and name.isidentifier() else " RECIPE"
@@ -121,30 +123,30 @@ def _old_format(path: Path, content: Mapping[str, Any]) -> str:
     )
 
 
-def is_as_written(path: Path, root: Root) -> bool:
-    """Whether the root document on disk is byte for byte what we wrote."""
-    return (path / ROOT).read_bytes() == root.to_bytes()
+def is_as_written(path: Location, root: Root) -> bool:
+    """Whether the root document in its place is byte for byte what we wrote."""
+    return storage_of(path).read(ROOT) == root.to_bytes()
 
 
-def holds_only_ours(path: Path) -> bool:
+def holds_only_ours(path: Location) -> bool:
     """Whether nobody added attributes of their own to the root document."""
-    return list(document.decode((path / ROOT).read_bytes(), path / ROOT)["attributes"]) == [KEY]
+    return list(document.decode(storage_of(path).read(ROOT), path / ROOT)["attributes"]) == [KEY]
 
 
-def read_copy(path: Path) -> Root | None:
+def read_copy(path: Location) -> Root | None:
     """Return the root that was written beside the first; None where it is absent or damaged."""
     for name in (COPY, VIRTUAL_COPY):
         try:
-            return _parse(path, (path / name).read_bytes())
+            return _parse(path, storage_of(path).read(name))
         except (StoreError, OSError):
             continue
     return None
 
 
-def restorable_root(path: Path) -> Root:
+def restorable_root(path: Location) -> Root:
     """Return the root of a store whose root document is lost, damaged or another store's.
 
-    The copy is taken if the shards on disk say that they belong to its store.
+    The copy is taken if the shards say that they belong to its store.
 
     Raises:
         DamagedStoreError: there is no such copy.
@@ -162,24 +164,25 @@ def restorable_root(path: Path) -> Root:
     return copy
 
 
-def shards_belong_to(path: Path, root: Root) -> bool:
+def shards_belong_to(path: Location, root: Root) -> bool:
     """Whether most of the shards that can be read, if any can, say that they belong to a root's store."""
-    layout = root.layout
+    layout, storage = root.layout, storage_of(path)
     slots = layout.place(layout.stored[0], 0).num_slots
-    files = [path / shard_file(spec, shard) for spec in layout.stored for shard in range(min(layout.num_shards, 64))]
-    ids = [store_id for file in files if (store_id := store_id_of(file, slots))]
+    files = [shard_file(spec, shard) for spec in layout.stored for shard in range(min(layout.num_shards, 64))]
+    said = storage.map(lambda file: store_id_of(storage, file, slots), files)
+    ids = [store_id for store_id in said if store_id]
     return not ids or 2 * sum(store_id == root.id for store_id in ids) > len(ids)
 
 
-def _why_no_root(path: Path) -> str:
-    workspace = Workspace(path)
-    if not path.is_dir():
+def _why_no_root(path: Location) -> str:
+    workspace, storage = Workspace(path), storage_of(path)
+    if not path.is_dir() if isinstance(path, Path) else storage.is_empty():
         return f"there is no store at {path}; render one with: smile-synth render RECIPE --out {path}"
-    if workspace.folder.is_dir():
+    if storage.exists(WORKSPACE):
         return (
             f"{path} is not finished ({len(workspace.completed())} shards are complete); resume with the command that "
             f"began it, or, if it was rendered in parts: smile-synth render --finish --out {path}"
         )
-    if any((path / name).is_file() for name in (COPY, VIRTUAL_COPY)):
+    if any(storage.is_file(name) for name in (COPY, VIRTUAL_COPY)):
         return f"{path / ROOT} is lost; repair it with: smile-synth verify {path} --repair"
     return f"{path} is no smile-synth store: it has no {ROOT}"

@@ -18,7 +18,7 @@ CRC-32C that Zarr's codec puts behind each chunk carries nothing of the kind: an
 from __future__ import annotations
 
 import hashlib
-import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -29,6 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from smile_synth.errors import DamagedStoreError
+from smile_synth.store.storage import Storage, StoredFile
 
 MISSING = 2**64 - 1
 CRC_NBYTES = 4
@@ -65,6 +66,11 @@ class Place:
     def index_nbytes(self) -> int:
         """Size of the index with its checksum."""
         return 16 * self.num_slots + CRC_NBYTES
+
+    @property
+    def tail_nbytes(self) -> int:
+        """Size of seal and index."""
+        return self.seal_nbytes + self.index_nbytes
 
     @property
     def seal_nbytes(self) -> int:
@@ -152,7 +158,7 @@ def parse_tail(raw: bytes, place: Place, *, file_nbytes: int) -> Tail:
     Raises:
         DamagedStoreError: seal or index are damaged, or the shard belongs elsewhere.
     """
-    payload_nbytes = file_nbytes - place.seal_nbytes - place.index_nbytes
+    payload_nbytes = file_nbytes - place.tail_nbytes
     if payload_nbytes < 0 or not raw.startswith(MAGIC):
         raise DamagedStoreError("the file has no seal: it is cut off, damaged, or no shard of ours")
     start, parts = len(MAGIC), []
@@ -181,47 +187,55 @@ def _check_index(index: npt.NDArray[np.uint64], payload_nbytes: int) -> None:
         raise DamagedStoreError("the shard's index points outside the file")
 
 
-def store_id_of(path: Path, num_slots: int) -> str:
+def store_id_of(storage: Storage, name: str, num_slots: int) -> str:
     """Return the id of the store that a shard file says it belongs to; empty where it cannot be read.
 
     Args:
-        path: the file.
+        storage: of the store.
+        name: path of the file inside it.
         num_slots: chunks that a full shard holds.
     """
     place = Place("", "", 0, num_slots)
-    tail = place.seal_nbytes + place.index_nbytes
     try:
-        with path.open("rb") as file:
-            file.seek(-tail, os.SEEK_END)
-            raw = file.read(len(MAGIC) + ID_NBYTES)
+        raw, _ = storage.open(name).tail(place.tail_nbytes)
     except OSError:
         return ""
-    return raw[len(MAGIC) :].hex() if raw.startswith(MAGIC) else ""
+    return raw[len(MAGIC) :][:ID_NBYTES].hex() if raw.startswith(MAGIC) else ""
 
 
 class ShardFile:
-    """One open shard file, closed when nobody holds it any more.
+    """One open shard file.
 
     Args:
-        path: the file.
+        file: opened.
         place: where it should belong.
 
     Raises:
-        DamagedStoreError: the file is missing, cut off, damaged at its end, or belongs elsewhere.
+        DamagedStoreError: the file is cut off, damaged at its end, or belongs elsewhere.
     """
 
-    def __init__(self, path: Path, place: Place) -> None:
-        self._fd = -1
+    def __init__(self, file: StoredFile, place: Place) -> None:
+        self._file = file
+        raw, size = file.tail(place.tail_nbytes)
+        self.tail = parse_tail(raw, place, file_nbytes=size)
+
+    @classmethod
+    def open(cls, storage: Storage, name: str, place: Place, *, whole: bool = False) -> ShardFile:
+        """Open a shard.
+
+        Args:
+            storage: of the store.
+            name: path of the file inside it.
+            place: where it should belong.
+            whole: whether all of it will be read.
+
+        Raises:
+            DamagedStoreError: the file is missing, cut off, damaged at its end, or belongs elsewhere.
+        """
         try:
-            self._fd = os.open(path, os.O_RDONLY)
+            return cls(storage.open_whole(name) if whole else storage.open(name), place)
         except FileNotFoundError:
             raise DamagedStoreError("the file is missing") from None
-        size, tail = os.fstat(self._fd).st_size, place.seal_nbytes + place.index_nbytes
-        self.tail = parse_tail(os.pread(self._fd, tail, max(0, size - tail)), place, file_nbytes=size)
-
-    def __del__(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
 
     def read(self, slot: int, buffer: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Read the encoded chunk in ``slot``, without its checksum, into the front of ``buffer``.
@@ -229,16 +243,54 @@ class ShardFile:
         Raises:
             DamagedStoreError: the chunk is missing, cut off, larger than the buffer, or not the one of this slot.
         """
-        offset, nbytes = (int(value) for value in self.tail.index[slot])
-        if offset == MISSING:
-            raise DamagedStoreError("the chunk was never written")
-        if nbytes > len(buffer):
-            raise DamagedStoreError(f"the chunk has {nbytes} bytes, at most {len(buffer)} are possible")
+        offset, nbytes = self.range_of(slot, len(buffer))
         chunk = buffer[:nbytes]
-        got = os.preadv(self._fd, [chunk.data], offset)
+        got = self._file.read_into(chunk.data, offset)
         if got != nbytes:
             raise DamagedStoreError(f"the chunk has {nbytes} bytes, only {got} could be read")
         return checked_payload(chunk, int(self.tail.checksums[slot]))
+
+    def fetch(self, slots: Sequence[int], max_nbytes: int) -> list[npt.NDArray[np.uint8] | DamagedStoreError]:
+        """Return the encoded chunks in some slots, not checked yet; or what is wrong with a slot.
+
+        Args:
+            slots: in any order.
+            max_nbytes: size that no chunk can exceed.
+        """
+        found: dict[int, npt.NDArray[np.uint8] | DamagedStoreError] = {}
+        ranges = {}
+        for slot in slots:
+            try:
+                ranges[slot] = self.range_of(slot, max_nbytes)
+            except DamagedStoreError as error:
+                found[slot] = error
+        for slot, chunk in zip(ranges, self._file.read_ranges(list(ranges.values())), strict=True):
+            found[slot] = np.frombuffer(chunk, np.uint8)
+        return [found[slot] for slot in slots]
+
+    def checked(self, slot: int, chunk: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Return a chunk of ``fetch`` without its checksum.
+
+        Raises:
+            DamagedStoreError: it is cut off, or not the one of this slot.
+        """
+        nbytes = int(self.tail.index[slot, 1])
+        if len(chunk) != nbytes:
+            raise DamagedStoreError(f"the chunk has {nbytes} bytes, only {len(chunk)} could be read")
+        return checked_payload(chunk, int(self.tail.checksums[slot]))
+
+    def range_of(self, slot: int, max_nbytes: int) -> tuple[int, int]:
+        """Return offset and size of the encoded chunk in ``slot``, with its checksum.
+
+        Raises:
+            DamagedStoreError: the chunk is missing, or larger than possible.
+        """
+        offset, nbytes = (int(value) for value in self.tail.index[slot])
+        if offset == MISSING:
+            raise DamagedStoreError("the chunk was never written")
+        if nbytes > max_nbytes:
+            raise DamagedStoreError(f"the chunk has {nbytes} bytes, at most {max_nbytes} are possible")
+        return offset, nbytes
 
     def check_payload(self) -> None:
         """Read every byte before the seal.
@@ -247,12 +299,14 @@ class ShardFile:
             DamagedStoreError: they are not those that were sealed.
         """
         state, place = hashlib.blake2b(digest_size=DIGEST_NBYTES), 0
+        buffer = memoryview(bytearray(min(READ_NBYTES, self.tail.payload_nbytes)))
         while place < self.tail.payload_nbytes:
-            data = os.pread(self._fd, min(READ_NBYTES, self.tail.payload_nbytes - place), place)
-            if not data:
+            data = buffer[: self.tail.payload_nbytes - place]
+            got = self._file.read_into(data, place)
+            if not got:
                 break
-            state.update(data)
-            place += len(data)
+            state.update(data[:got])
+            place += got
         if state.digest() != self.tail.payload_digest:
             raise DamagedStoreError("the file is not what was sealed")
 

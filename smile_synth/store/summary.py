@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from smile_synth.store.layout import shard_file
 from smile_synth.store.reader import Store
 from smile_synth.store.spec import ArraySpec
+from smile_synth.store.storage import Location, storage_of
 
 
 @dataclass(frozen=True)
@@ -35,26 +35,25 @@ class StoreSizes:
 
 def store_sizes(store: Store) -> StoreSizes:
     """Measure a store; only the sizes of its files are read."""
-    frames = store.layout.array("frames")
+    frames, sizes = store.layout.array("frames"), store.storage.list()
+
+    def nbytes(spec: ArraySpec) -> int:
+        if spec.is_rendered:
+            return 0
+        return sum(sizes.get(shard_file(spec, shard), 0) for shard in range(store.layout.num_shards))
+
     return StoreSizes(
-        disk_nbytes=store_nbytes(store.path),
-        frames_nbytes=_array_nbytes(store, frames),
+        disk_nbytes=sum(sizes.values()),
+        frames_nbytes=nbytes(frames),
         raw_frames_nbytes=frames.item_nbytes * store.num_clips,
-        motion_nbytes=0 if store.motion_cell_px is None else _array_nbytes(store, store.layout.array("motion")),
-        truth_nbytes=sum(_array_nbytes(store, spec) for spec in store.layout.arrays if spec.name.startswith("truth/")),
+        motion_nbytes=0 if store.motion_cell_px is None else nbytes(store.layout.array("motion")),
+        truth_nbytes=sum(nbytes(spec) for spec in store.layout.arrays if spec.name.startswith("truth/")),
     )
 
 
-def _array_nbytes(store: Store, spec: ArraySpec) -> int:
-    if spec.is_rendered:
-        return 0
-    files = [store.path / shard_file(spec, shard) for shard in range(store.layout.num_shards)]
-    return sum(file.stat().st_size for file in files if file.is_file())
-
-
-def store_nbytes(path: Path) -> int:
+def store_nbytes(path: Location) -> int:
     """Return the size of all files of a store."""
-    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    return sum(storage_of(path).list().values())
 
 
 def format_size(nbytes: float) -> str:

@@ -6,13 +6,11 @@ import secrets
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from smile_synth.errors import DamagedStoreError, StoreError
-from smile_synth.files import sync_all, sync_folder
 from smile_synth.generator.dataset import Dataset
 from smile_synth.progress import track
 from smile_synth.randomness import stream
@@ -33,6 +31,7 @@ from smile_synth.store.root import (
 )
 from smile_synth.store.shard import ShardFile
 from smile_synth.store.spec import ArraySpec
+from smile_synth.store.storage import Location, locate
 from smile_synth.store.workspace import ROOT, Workspace
 
 
@@ -108,12 +107,21 @@ def _check_root(store: Store) -> Iterator[Damage]:
 
 
 def _check_documents(store: Store) -> Iterator[Damage]:
-    for name, digest in store.manifest.metadata_digests.items():
-        path = store.path / name
-        if not path.is_file():
+    digests = store.manifest.metadata_digests
+    found = store.storage.map(lambda name: _digest_of(store, name), digests)
+    for (name, digest), actual in zip(digests.items(), found, strict=True):
+        if not actual:
             yield Damage(name, "the file is missing", array=_array_of(name))
-        elif document.digest(path.read_bytes()) != digest:
+        elif actual != digest:
             yield Damage(name, "the metadata fails its checksum", array=_array_of(name))
+
+
+def _digest_of(store: Store, name: str) -> str:
+    """Return the digest of a metadata document; empty where there is none."""
+    try:
+        return document.digest(store.storage.read(name))
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return ""
 
 
 def _extra_files(store: Store) -> Iterator[Damage]:
@@ -121,9 +129,8 @@ def _extra_files(store: Store) -> Iterator[Damage]:
     ours = {ROOT, store.manifest.copy_file, *store.manifest.metadata_digests}
     ours |= {shard_file(spec, shard) for spec in layout.stored for shard in range(layout.num_shards)}
     for folder in sorted({name.partition("/")[0] for name in ours} - {ROOT}):
-        for path in sorted((store.path / folder).rglob("*")):
-            name = path.relative_to(store.path).as_posix()
-            if not path.is_dir() and name not in ours:
+        for name in store.storage.list(folder):
+            if name not in ours:
                 yield Damage(name, "no file of this store; move it away")
 
 
@@ -135,7 +142,7 @@ def _check_shard(store: Store, spec: ArraySpec, shard: int) -> list[Damage]:
     name = shard_file(spec, shard)
     reader = store.array_reader(spec)
     try:
-        file = reader.open_shard(shard)
+        file = reader.open_shard(shard, whole=True)
         found = [Damage(name, text, spec.name, shard, clip) for clip, text in _check_chunks(store, file, spec, shard)]
         if not found:
             file.check_payload()
@@ -158,11 +165,11 @@ def _check_chunks(store: Store, file: ShardFile, spec: ArraySpec, shard: int) ->
             yield clip, str(error)
 
 
-def restore_root(path: Path) -> bool:
+def restore_root(path: str | Location) -> bool:
     """Write the root document again from its copy where it is lost, damaged or another store's.
 
     Args:
-        path: folder of the store.
+        path: folder or URL of the store.
 
     Returns:
         Whether that was needed.
@@ -171,6 +178,7 @@ def restore_root(path: Path) -> bool:
         DamagedStoreError: it is needed, and there is no copy that belongs to the shards.
         StoreError: there is no store, or it cannot be written.
     """
+    path = locate(path)
     try:
         if shards_belong_to(path, read_root(path)):
             return False
@@ -182,9 +190,9 @@ def restore_root(path: Path) -> bool:
     root = restorable_root(path)
     workspace = Workspace(path)
     try:
-        document.make_folder(workspace.folder)
+        workspace.storage.prepare()
         with workspace.locked():
-            document.replace(path / ROOT, root.to_bytes(), drafts=workspace.folder)
+            workspace.storage.replace(ROOT, root.to_bytes())
             workspace.remove()
     except OSError as error:
         raise StoreError(writing_failed(error, f"store {path}")) from error
@@ -253,7 +261,7 @@ def repair_store(store: Store, dataset: Dataset, damages: Sequence[Damage]) -> l
         workspace.create()
         with workspace.locked():
             left = [
-                *_repair_documents(store, workspace, damages),
+                *_repair_documents(store, damages),
                 *_repair_shards(store, dataset, workspace, damages),
             ]
             workspace.remove()
@@ -262,7 +270,7 @@ def repair_store(store: Store, dataset: Dataset, damages: Sequence[Damage]) -> l
     return left
 
 
-def _repair_documents(store: Store, workspace: Workspace, damages: Sequence[Damage]) -> Iterator[Damage]:
+def _repair_documents(store: Store, damages: Sequence[Damage]) -> Iterator[Damage]:
     documents = {name: document.encode(value) for name, value in store.layout.metadata().items()}
     documents[store.manifest.copy_file] = store.manifest.to_bytes()
     if holds_only_ours(store.path):
@@ -275,7 +283,7 @@ def _repair_documents(store: Store, workspace: Workspace, damages: Sequence[Dama
         if data is None or expected not in (None, document.digest(data)):
             yield damage
         else:
-            document.replace(store.path / damage.file, data, drafts=workspace.folder)
+            store.storage.replace(damage.file, data)
 
 
 def _repair_shards(store: Store, dataset: Dataset, workspace: Workspace, damages: Sequence[Damage]) -> Iterator[Damage]:
@@ -298,15 +306,11 @@ def _repair_shard(
 ) -> Iterator[Damage]:
     with workspace.drafts(shard) as folder:
         drafts, receipt = draft_shard(dataset, store.layout, folder, shard, on_clip)
-        sync_all(drafts.values())
         for spec in store.layout.stored:
             name = shard_file(spec, shard)
             if name not in files:
                 continue
             if receipt[spec.name]["seal"] == store.manifest.shard_seals[spec.name][shard]:
-                target = store.path / name
-                document.make_folder(target.parent)
-                drafts[name].replace(target)
-                sync_folder(target.parent)
+                store.storage.put(name, drafts[name])
             else:
                 yield files[name]

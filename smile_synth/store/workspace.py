@@ -1,23 +1,22 @@
-"""The folder inside a store that is being rendered: its manifest, its lock, its drafts and its receipts."""
+"""What lies inside a store that is being rendered: its manifest, its lock, its drafts and its receipts."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
-import shutil
-import socket
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from contextlib import AbstractContextManager
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from smile_synth.errors import DamagedStoreError, StoreError
-from smile_synth.files import sync_all
 from smile_synth.store import document
 from smile_synth.store.manifest import Manifest
+from smile_synth.store.storage import Location, storage_of
+from smile_synth.store.storage.contract import WORKSPACE
 
-WORKSPACE = ".render"
 ROOT = "zarr.json"
+JOB = f"{WORKSPACE}/job.json"
+RECEIPTS = f"{WORKSPACE}/shards"
 # Size in bytes ("nbytes") and seal ("seal") of a shard's file, by array.
 Receipt = dict[str, dict[str, Any]]
 
@@ -28,26 +27,25 @@ class Workspace:
     A shard is complete when its receipt is there: all its files were in place before.
 
     Args:
-        store: folder of the store.
+        store: where the store is.
         part: name of the part of the shards that is being rendered, such as ``3-of-16``; empty means all.
     """
 
     BUSY = "{folder} is being rendered by {holder}; wait until it ends, or give --out another folder"
 
-    def __init__(self, store: Path, part: str = "") -> None:
+    def __init__(self, store: Location, part: str = "") -> None:
         self.store, self.part = store, part
-        self.folder = store / WORKSPACE
-        self.receipts = self.folder / "shards"
+        self.storage = storage_of(store)
 
     @property
     def is_sealed(self) -> bool:
         """Whether the store has its root document, which is written last."""
-        return (self.store / ROOT).is_file()
+        return self.storage.is_file(ROOT)
 
     @property
     def is_finished(self) -> bool:
         """Whether the store is finished and nothing of its making is left; reading suffices then."""
-        return self.is_sealed and not self.folder.exists()
+        return self.is_sealed and not self.storage.exists(WORKSPACE)
 
     def create(self) -> None:
         """Make the folders.
@@ -55,11 +53,10 @@ class Workspace:
         Raises:
             StoreError: the path is a file, or a folder that holds something else.
         """
-        if self.store.exists() and not self.store.is_dir():
-            raise StoreError(f"{self.store} is a file; give --out a new folder")
-        if self.store.is_dir() and not self.folder.is_dir() and any(self.store.iterdir()) and not self.is_sealed:
+        storage = self.storage
+        if not storage.exists(WORKSPACE) and not storage.is_empty() and not self.is_sealed:
             raise StoreError(f"{self.store} holds files that are no store of ours; give --out a new or empty folder")
-        document.make_folder(self.receipts)
+        storage.prepare()
 
     def manifest(self) -> Manifest | None:
         """Return the manifest of what is being rendered, None before there is one.
@@ -67,23 +64,33 @@ class Workspace:
         Raises:
             StoreError: it is damaged, or of another version.
         """
-        path = self.folder / "job.json"
-        # A file of no bytes is what a power cut leaves of one that was being made.
-        if not path.is_file() or not path.stat().st_size:
+        try:
+            data = self.storage.read(JOB)
+        except FileNotFoundError:
             return None
-        return Manifest.parse(document.read(path), origin=str(path))
+        # A file of no bytes is what a power cut leaves of one that was being made.
+        if not data:
+            return None
+        path = self.store / JOB
+        return Manifest.parse(document.decode(data, path), origin=str(path))
 
     def write_manifest(self, manifest: Manifest) -> None:
         """Keep the manifest of what is being rendered."""
-        document.replace(self.folder / "job.json", document.encode(manifest.document()), drafts=self.folder)
+        self.storage.replace(JOB, document.encode(manifest.document()))
 
     def completed(self) -> dict[int, Receipt]:
         """Return the receipts of the completed shards, by shard; a damaged receipt counts as absent."""
-        return {
-            int(path.stem): receipt
-            for path in sorted(self.receipts.glob("[0-9]*.json"))
-            if path.stem.isdecimal() and (receipt := _read_receipt(path)) is not None
-        }
+        names = {int(stem): name for name in self.storage.list(RECEIPTS) if (stem := _stem(name)).isdecimal()}
+        receipts = self.storage.map(self._read_receipt, names.values())
+        return {shard: receipt for shard, receipt in zip(names, receipts, strict=True) if receipt is not None}
+
+    def _read_receipt(self, name: str) -> Receipt | None:
+        try:
+            receipt = document.decode(self.storage.read(name), self.store / name)
+        except (DamagedStoreError, OSError):
+            return None
+        entries = receipt.values() if isinstance(receipt, dict) else [None]
+        return receipt if all(_is_entry(entry) for entry in entries) else None
 
     def publish(self, shard: int, drafts: Mapping[str, Path], receipt: Receipt) -> None:
         """Put a shard's files in their places, have that on the disk, then write its receipt.
@@ -93,38 +100,20 @@ class Workspace:
             drafts: finished files by their path inside the store.
             receipt: what to remember of them.
         """
-        targets = {self.store / name: draft for name, draft in drafts.items()}
-        folders = {target.parent for target in targets}
-        for folder in sorted(folders):
-            document.make_folder(folder)
-        sync_all(drafts.values())
-        for target, draft in targets.items():
-            draft.replace(target)
-        sync_all(folders)
-        document.replace(self.receipts / f"{shard:08d}.json", document.encode(receipt), drafts=self.folder)
+        self.storage.publish(drafts)
+        self.storage.replace(f"{RECEIPTS}/{shard:08d}.json", document.encode(receipt))
 
-    @contextlib.contextmanager
-    def drafts(self, shard: int) -> Iterator[Path]:
-        """Yield a new folder for the drafts of one shard; it is gone afterwards."""
-        folder = self._drafts / f"{shard:08d}-{socket.gethostname()}-{os.getpid()}"
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-
-    @property
-    def _drafts(self) -> Path:
-        return self.folder / "drafts" / self.part
+    def drafts(self, shard: int) -> AbstractContextManager[Path]:
+        """Return a new folder of this machine for the drafts of one shard; it is gone after the block."""
+        return self.storage.drafts(self.part, f"{shard:08d}")
 
     def clear_drafts(self) -> None:
         """Remove what killed workers left of this part's shards; only for the one who holds the part."""
-        shutil.rmtree(self._drafts, ignore_errors=True)
+        self.storage.clear_drafts(self.part)
 
     def remove(self) -> None:
         """Remove the folder: the store is sealed, or nothing was begun."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self.storage.remove(WORKSPACE)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -134,35 +123,17 @@ class Workspace:
             StoreError: another process holds it, or all of them.
         """
         with contextlib.ExitStack() as held:
-            held.enter_context(self._lock("lock", shared=bool(self.part)))
+            lock = self.storage.locked
+            held.enter_context(lock("lock", shared=bool(self.part), busy=self.BUSY))
             if self.part:
-                held.enter_context(self._lock(f"lock-{self.part}", shared=False))
-            yield
-
-    @contextlib.contextmanager
-    def _lock(self, name: str, *, shared: bool) -> Iterator[None]:
-        path = self.folder / name
-        with path.open("a+", encoding="utf-8") as file:
-            try:
-                fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.seek(0)
-                holder = file.read().strip() or "another process"
-                raise StoreError(self.BUSY.format(folder=self.store, holder=holder)) from None
-            if not shared:
-                file.truncate(0)
-                file.write(f"process {os.getpid()} on {socket.gethostname()}")
-                file.flush()
+                held.enter_context(lock(f"lock-{self.part}", shared=False, busy=self.BUSY))
             yield
 
 
-def _read_receipt(path: Path) -> Receipt | None:
-    try:
-        receipt = document.read(path)
-    except (DamagedStoreError, OSError):
-        return None
-    entries = receipt.values() if isinstance(receipt, dict) else [None]
-    return receipt if all(_is_entry(entry) for entry in entries) else None
+def _stem(name: str) -> str:
+    """Return the name of a JSON document without folder and suffix; empty for another file."""
+    path = PurePosixPath(name)
+    return path.stem if path.suffix == ".json" else ""
 
 
 def _is_entry(entry: Any) -> bool:

@@ -18,6 +18,7 @@ from smile_synth.store.layout import Layout, shard_file
 from smile_synth.store.manifest import Manifest, first_difference
 from smile_synth.store.reader import Store
 from smile_synth.store.root import Root, read_root
+from smile_synth.store.storage import Location, locate, storage_of
 from smile_synth.store.workspace import ROOT, Receipt, Workspace
 
 
@@ -76,7 +77,7 @@ class ShardPart:
 
 def render_store(
     dataset: Dataset,
-    path: Path,
+    path: str | Location,
     *,
     recipe: Mapping[str, Any],
     workers: int = 0,
@@ -87,7 +88,7 @@ def render_store(
 
     Args:
         dataset: what to render.
-        path: folder of the store: new, empty, unfinished or finished.
+        path: folder or URL of the store: new, empty, unfinished or finished.
         recipe: the whole resolved recipe.
         workers: processes; 0 renders in this process.
         is_virtual: keep no frames, motion and truth; they are rendered when they are read.
@@ -136,7 +137,7 @@ def in_this_process(
 
 def fill_store(
     dataset: Dataset,
-    path: Path,
+    path: str | Location,
     *,
     recipe: Mapping[str, Any],
     engine: Engine,
@@ -148,7 +149,7 @@ def fill_store(
 
     Args:
         dataset: what to render.
-        path: folder of the store.
+        path: folder or URL of the store.
         recipe: the whole resolved recipe.
         engine: what builds the shards.
         part: which shards; all of them by default.
@@ -163,11 +164,11 @@ def fill_store(
         StoreError: the path holds something else, another recipe's clips, or cannot be written.
     """
     manifest = Manifest.of(dataset, recipe, is_virtual=is_virtual)
-    return fill_as(manifest, dataset, path, engine=engine, part=part, label=label)
+    return fill_as(manifest, dataset, locate(path), engine=engine, part=part, label=label)
 
 
 def fill_as(
-    manifest: Manifest, dataset: Dataset, path: Path, *, engine: Engine, part: ShardPart = ShardPart(), label: str
+    manifest: Manifest, dataset: Dataset, path: Location, *, engine: Engine, part: ShardPart = ShardPart(), label: str
 ) -> int:
     """Do what ``fill_store`` does, for a store that says of itself what ``manifest`` says."""
     layout = manifest.layout
@@ -190,16 +191,17 @@ def fill_as(
         return clips
 
 
-def finish_store(path: Path) -> Store:
+def finish_store(path: str | Location) -> Store:
     """Check that every shard is there, write the store's metadata, and open it.
 
     Args:
-        path: folder of the store; one that is finished already stays as it is.
+        path: folder or URL of the store; one that is finished already stays as it is.
 
     Raises:
         StoreError: shards are missing; the message says which.
     """
-    if not path.is_dir():
+    path = locate(path)
+    if not path.is_dir() if isinstance(path, Path) else storage_of(path).is_empty():
         raise StoreError(f"there is no store at {path}; render it with: smile-synth render RECIPE --out {path}")
     if not Workspace(path).is_finished:
         with _opened(path, "") as workspace:
@@ -209,7 +211,7 @@ def finish_store(path: Path) -> Store:
 
 
 @contextlib.contextmanager
-def _opened(path: Path, part: str) -> Iterator[Workspace]:
+def _opened(path: Location, part: str) -> Iterator[Workspace]:
     workspace = Workspace(path, part)
     try:
         workspace.create()
@@ -225,10 +227,10 @@ def _opened(path: Path, part: str) -> Iterator[Workspace]:
                 workspace.remove()
 
 
-def _whole(path: Path) -> Root:
+def _whole(path: Location) -> Root:
     """Return the root of a sealed store none of whose folders is lost."""
-    root = read_root(path)
-    lost = [spec.name for spec in root.layout.stored if not (path / spec.name).is_dir()]
+    root, storage = read_root(path), storage_of(path)
+    lost = [spec.name for spec in root.layout.stored if not storage.exists(spec.name)]
     if lost:
         raise DamagedStoreError(
             f"{path} is sealed, but lacks {', '.join(lost)}; repair it with: smile-synth verify {path} --repair"
@@ -244,7 +246,7 @@ def _claim(workspace: Workspace, manifest: Manifest) -> None:
         _refuse_other(workspace.store, existing, manifest)
 
 
-def _refuse_other(path: Path, existing: Manifest, manifest: Manifest) -> None:
+def _refuse_other(path: Location, existing: Manifest, manifest: Manifest) -> None:
     if (existing.virtual is None) != (manifest.virtual is None):
         kind, asked = ("stored", "virtual") if existing.virtual is None else ("virtual", "stored")
         raise StoreError(
@@ -258,22 +260,15 @@ def _refuse_other(path: Path, existing: Manifest, manifest: Manifest) -> None:
 
 def completed_shards(workspace: Workspace, layout: Layout) -> set[int]:
     """Return the shards whose receipt is there and whose files have the sizes that it says."""
-    return {
-        shard
-        for shard, receipt in workspace.completed().items()
-        if shard < layout.num_shards and _has_files(workspace.store, layout, shard, receipt)
-    }
+    receipts = {shard: receipt for shard, receipt in workspace.completed().items() if shard < layout.num_shards}
+    sizes = workspace.storage.sizes(shard_file(spec, shard) for shard in receipts for spec in layout.stored)
+    return {shard for shard, receipt in receipts.items() if _has_files(sizes, layout, shard, receipt)}
 
 
-def _has_files(store: Path, layout: Layout, shard: int, receipt: Receipt) -> bool:
+def _has_files(sizes: Mapping[str, int], layout: Layout, shard: int, receipt: Receipt) -> bool:
     if not {spec.name for spec in layout.arrays} <= set(receipt):
         return False
-    for spec in layout.stored:
-        file = store / shard_file(spec, shard)
-        entry = receipt[spec.name]
-        if not file.is_file() or file.stat().st_size != entry["nbytes"]:
-            return False
-    return True
+    return all(sizes.get(shard_file(spec, shard)) == receipt[spec.name]["nbytes"] for spec in layout.stored)
 
 
 def _seal(workspace: Workspace) -> None:
@@ -295,10 +290,10 @@ def _seal(workspace: Workspace) -> None:
     try:
         documents = {name: document.encode(value) for name, value in layout.metadata().items()}
         for name, data in documents.items():
-            document.replace(workspace.store / name, data, drafts=workspace.folder)
+            workspace.storage.replace(name, data)
         root = Root.sealing(manifest, documents, seals)
         # Everything is on the disk before the one file that calls the store finished, and that before receipts go.
         for name in (root.copy_file, ROOT):
-            document.replace(workspace.store / name, root.to_bytes(), drafts=workspace.folder)
+            workspace.storage.replace(name, root.to_bytes())
     except OSError as error:
         raise StoreError(writing_failed(error, f"the metadata of {workspace.store}")) from error

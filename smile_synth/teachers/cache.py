@@ -23,6 +23,7 @@ from smile_synth.store.layout import Layout, shard_file
 from smile_synth.store.reader import ArrayReader
 from smile_synth.store.shard import ShardFile
 from smile_synth.store.spec import ArraySpec
+from smile_synth.store.storage import Location, storage_of
 from smile_synth.teachers.libraries import weights_path
 from smile_synth.teachers.teacher import teacher_precision
 
@@ -118,7 +119,7 @@ class CacheSource:
         return document.digest(document.encode(self.values))
 
     @property
-    def path(self) -> Path:
+    def path(self) -> Location:
         """Where the cache lies: beside the store, under a name of its own for every teacher."""
         store = self.store.path.resolve()
         return store.parent / f"{store.name.removesuffix('.zarr')}.features-{self.digest[:12]}.zarr"
@@ -165,10 +166,12 @@ class FeatureCache:
             DamagedStoreError: its root document is damaged; names the command that writes it anew.
         """
         path = source.path / ROOT
-        if not path.is_file():
+        try:
+            data = storage_of(source.path).read(ROOT)
+        except (FileNotFoundError, NotADirectoryError):
             return None
         try:
-            root = _parse(path)
+            root = _parse(data, path)
             if root.source != source.values:
                 raise DamagedStoreError(f"{path} names another store or teacher than its folder")
         except DamagedStoreError as error:
@@ -217,18 +220,19 @@ class FeatureCache:
         try:
             for spec in self.layout.arrays:
                 for shard in range(self.layout.num_shards):
-                    ShardFile(self.path / shard_file(spec, shard), self.layout.place(spec, shard)).check_payload()
+                    name, place = shard_file(spec, shard), self.layout.place(spec, shard)
+                    ShardFile.open(storage_of(self.path), name, place, whole=True).check_payload()
         except DamagedStoreError:
             return False
         return True
 
 
-def _advice(path: Path, store: Store) -> str:
+def _advice(path: Location, store: Store) -> str:
     return f"write {path.name} anew with: smile-synth cache {store.path} --recipe RECIPE"
 
 
-def _parse(path: Path) -> CacheRoot:
-    found = document.read(path)
+def _parse(data: bytes, path: Location) -> CacheRoot:
+    found = document.decode(data, path)
     attributes = found.get("attributes") if isinstance(found, dict) else None
     content = attributes.get(KEY) if isinstance(attributes, dict) else None
     if not isinstance(content, dict) or content.get("digest") != _digest(content):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,8 @@ from smile_synth.store import Store, document
 from smile_synth.store.build import writing_failed
 from smile_synth.store.layout import Layout, shard_file
 from smile_synth.store.shard import ShardWriter
-from smile_synth.store.workspace import Receipt, Workspace
+from smile_synth.store.storage import storage_of
+from smile_synth.store.workspace import JOB, RECEIPTS, Receipt, Workspace
 from smile_synth.store.writer import completed_shards
 from smile_synth.teachers.cache import FORMAT_VERSION, ROOT, CacheRoot, CacheSource, FeatureCache, Precision
 from smile_synth.teachers.standardise import standardise
@@ -100,7 +100,7 @@ def write_cache(
     finished = _finished(source, dtype)
     if finished is not None:
         return finished, 0
-    if source.path.exists() and not source.path.is_dir():
+    if isinstance(source.path, Path) and source.path.exists() and not source.path.is_dir():
         raise StoreError(f"{source.path} is a file where cached features belong; move it away")
     teacher = build()
     layout = source.layout(teacher.width, dtype)
@@ -120,7 +120,7 @@ def _finished(source: CacheSource, dtype: Precision) -> FeatureCache | None:
     try:
         cache = FeatureCache.find(source)
     except DamagedStoreError:
-        shutil.rmtree(source.path)
+        storage_of(source.path).remove("")
         return None
     if cache is None:
         return None
@@ -129,7 +129,7 @@ def _finished(source: CacheSource, dtype: Precision) -> FeatureCache | None:
             f"{cache.path} holds the features as {cache.root.dtype}; remove the folder to write them as {dtype}"
         )
     if not cache.is_sound():
-        shutil.rmtree(source.path)
+        storage_of(source.path).remove("")
         return None
     return cache
 
@@ -140,13 +140,12 @@ def _opened(source: CacheSource, layout: Layout) -> Iterator[CacheWorkspace]:
     workspace.create()
     with workspace.locked():
         workspace.clear_drafts()
-        job = workspace.folder / "job.json"
-        wanted = document.encode({"id": layout.store_id})
-        if not job.is_file() or job.read_bytes() != wanted:
+        wanted, storage = document.encode({"id": layout.store_id}), workspace.storage
+        if not storage.is_file(JOB) or storage.read(JOB) != wanted:
             # Nothing was begun, or shards of another type.
-            shutil.rmtree(workspace.receipts)
+            storage.remove(RECEIPTS)
             workspace.create()
-            document.replace(job, wanted, drafts=workspace.folder)
+            storage.replace(JOB, wanted)
         try:
             yield workspace
         finally:
@@ -240,9 +239,9 @@ def _seal(source: CacheSource, teacher: Teacher, layout: Layout, dtype: Precisio
         }
     )
     for name, value in layout.metadata().items():
-        document.replace(source.path / name, document.encode(value), drafts=workspace.folder)
+        workspace.storage.replace(name, document.encode(value))
     # Everything is on the disk before the one file that calls the cache finished.
-    document.replace(source.path / ROOT, root.to_bytes(), drafts=workspace.folder)
+    workspace.storage.replace(ROOT, root.to_bytes())
 
 
 def _weights_digest(teacher: Teacher) -> str:

@@ -255,7 +255,7 @@ def test_file_that_cannot_be_opened_is_not_called_damaged(
     def too_many(path: Path, flags: int) -> int:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
-    monkeypatch.setattr("smile_synth.store.shard.os.open", too_many)
+    monkeypatch.setattr("smile_synth.store.storage.local.os.open", too_many)
     with pytest.raises(StoreError, match=r"shard 1, clip 4: cannot be read \(Too many open files\)") as caught:
         store.read_frames([4])
     assert not isinstance(caught.value, DamagedStoreError)

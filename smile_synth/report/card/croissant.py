@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import hashlib
 import re
 from collections.abc import Iterator
@@ -68,7 +67,7 @@ def croissant(store: Store, *, name: str, description: str, url: str, creator: s
         Plain values for JSON.
     """
     licences = sorted({licence_address(use.licence) for use in licence_uses(store.assets)})
-    published = datetime.datetime.fromtimestamp((store.path / "zarr.json").stat().st_mtime, tz=datetime.UTC)
+    published = store.storage.modified_at("zarr.json")
     document: dict[str, Any] = {
         "@context": CONTEXT,
         "@type": "sc:Dataset",
@@ -92,7 +91,7 @@ def croissant(store: Store, *, name: str, description: str, url: str, creator: s
 
 
 def _distribution(store: Store) -> Iterator[dict[str, Any]]:
-    root = store.path / "zarr.json"
+    root = store.storage.read("zarr.json")
     folder = store.path.resolve().name
     yield {
         "@type": "cr:FileObject",
@@ -100,9 +99,9 @@ def _distribution(store: Store) -> Iterator[dict[str, Any]]:
         "name": "zarr-root",
         "description": "Root of the Zarr v3 group: the recipe, the asset table, versions and checksums.",
         "contentUrl": f"{folder}/zarr.json",
-        "contentSize": f"{root.stat().st_size} B",
+        "contentSize": f"{len(root)} B",
         "encodingFormat": "application/json",
-        "sha256": hashlib.sha256(root.read_bytes()).hexdigest(),
+        "sha256": hashlib.sha256(root).hexdigest(),
     }
     yield {
         "@type": "cr:FileSet",

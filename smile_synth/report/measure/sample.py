@@ -106,8 +106,4 @@ def read_batches(store: Store, clips: npt.NDArray[np.int64]) -> Iterator[ClipBat
 
 def _read(store: Store, name: str, clips_B: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
     """Read single clips of a small array: the whole column may be larger than memory."""
-    reader = store.reader(name)
-    values = np.empty((len(clips_B), *reader.spec.item_shape), reader.spec.dtype)
-    for place, clip in enumerate(clips_B.tolist()):
-        reader.read_into(clip, values[place : place + 1])
-    return values
+    return store.rows(name, clips_B.tolist())

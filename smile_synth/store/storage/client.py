@@ -1,0 +1,198 @@
+"""The client of object stores, obstore: set up from the environment, with errors for people."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import random
+import re
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from functools import lru_cache
+from typing import Any, TypeVar
+
+from smile_synth.errors import StoreError
+from smile_synth.store.storage.location import SCHEMES, StoreUrl
+
+Answer = TypeVar("Answer")
+CONNECT_S = 10
+READ_S = 60
+# A shard is one request: of half a gigabyte, at half a megabyte a second.
+WRITE_S = 1200
+# Requests are repeated by us, because the client does not repeat an answer that broke off, nor one that writes.
+TRIES = 8
+RETRY_S = 180
+FIRST_WAIT_S = 0.1
+LONGEST_WAIT_S = 10
+# Variables with the address of a server that speaks S3, as its own tools call them.
+ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+# Where the client asks for credentials when the environment has none.
+METADATA_SERVERS = ("169.254.169.254", "metadata.google.internal")
+CREDENTIALS = {
+    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS",
+    "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+    "memory": "nothing",
+}
+
+
+class RequestError(OSError):
+    """A request that failed.
+
+    Args:
+        code: errno.
+        reason: for people.
+        url: of the object.
+        may_pass: whether trying again may help.
+    """
+
+    def __init__(self, code: int, reason: str, url: str, *, may_pass: bool) -> None:
+        super().__init__(code, reason, url)
+        self.may_pass = may_pass
+
+
+@lru_cache(maxsize=1)
+def obstore() -> Any:
+    """Return the package that speaks to object stores.
+
+    Raises:
+        StoreError: it is not installed.
+    """
+    try:
+        import obstore
+        import obstore.store
+    except ImportError:
+        raise StoreError('object stores need obstore: pip install "smile-synth[cloud]"') from None
+    return obstore
+
+
+@lru_cache(maxsize=128)
+def client_of(url: StoreUrl, *, writing: bool) -> Any:
+    """Return a client of a store's prefix.
+
+    Args:
+        url: of the store.
+        writing: whether for writing, whose requests take longer.
+
+    Raises:
+        StoreError: obstore is not installed, or its configuration in the environment is not valid.
+    """
+    stores = obstore().store
+    if url.scheme == "memory":
+        return _memory(url.bucket, url.key)
+    kinds = {"s3": stores.S3Store, "gs": stores.GCSStore, "az": stores.AzureStore}
+    options = {
+        "connect_timeout": timedelta(seconds=CONNECT_S),
+        "timeout": timedelta(seconds=WRITE_S if writing else READ_S),
+        "allow_http": _is_plain_http(),
+    }
+    config = {"region": _region()} if url.scheme == "s3" else {}
+    try:
+        return kinds[url.scheme](
+            url.bucket, prefix=url.key or None, client_options=options, retry_config={"max_retries": 0}, **config
+        )
+    except (stores.BaseError, ValueError, TypeError) as error:
+        raise StoreError(
+            f"{url} cannot be reached with the settings of the environment: {_first_line(error)}"
+        ) from None
+
+
+@lru_cache(maxsize=64)
+def _memory(bucket: str, key: str) -> Any:
+    return obstore().store.MemoryStore()
+
+
+def _region() -> str:
+    return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+
+
+def _is_plain_http() -> bool:
+    endpoint = next((value for name in ENDPOINTS if (value := os.environ.get(name))), "")
+    return endpoint.startswith("http://") or os.environ.get("AWS_ALLOW_HTTP", "").lower() in ("1", "true")
+
+
+def ask(url: StoreUrl, request: Callable[[], Answer]) -> Answer:
+    """Return the answer to a request, which is repeated with growing pauses as long as that may help.
+
+    Args:
+        url: of the object or prefix, for the error.
+        request: may be made several times.
+
+    Raises:
+        FileNotFoundError: there is no such object.
+        FileExistsError: there is one already; it may be our own, if an answer before was lost.
+        RequestError: anything else.
+    """
+    began = time.monotonic()
+    for turn in range(TRIES):
+        try:
+            with failures_of(url):
+                return request()
+        except RequestError as error:
+            if not error.may_pass or turn == TRIES - 1 or time.monotonic() - began > RETRY_S:
+                raise
+        time.sleep(min(FIRST_WAIT_S * 2**turn, LONGEST_WAIT_S) * random.uniform(0.5, 1))
+    raise AssertionError("the last try returns or raises")
+
+
+@contextlib.contextmanager
+def failures_of(url: StoreUrl) -> Iterator[None]:
+    """Turn the client's errors into OSError with a reason of one line.
+
+    Args:
+        url: of the object or prefix, for the error.
+
+    Raises:
+        FileNotFoundError: there is no such object.
+        FileExistsError: there is one already.
+        RequestError: anything else.
+    """
+    exceptions = obstore().exceptions
+    try:
+        yield
+    except FileNotFoundError as error:
+        if "NoSuchBucket" in str(error) or "ContainerNotFound" in str(error):
+            raise _no_bucket(url) from None
+        raise FileNotFoundError(errno.ENOENT, "no such object", str(url)) from None
+    except (exceptions.AlreadyExistsError, exceptions.PreconditionError):
+        raise FileExistsError(errno.EEXIST, "it exists already", str(url)) from None
+    except exceptions.BaseError as error:
+        raise _failure(str(error), url) from None
+
+
+def _failure(text: str, url: StoreUrl) -> RequestError:
+    """Return the failure that an error of the client tells of, in many lines."""
+    status = re.search(r"status code: (\d{3})", text)
+    if any(address in text for address in METADATA_SERVERS):
+        reason = f"no credentials were found; set {CREDENTIALS[url.scheme]}"
+        return RequestError(errno.EACCES, reason, str(url), may_pass=False)
+    if status:
+        return _refusal(int(status[1]), text, url)
+    if "kind: Connect" in text:
+        return RequestError(errno.ECONNREFUSED, "no connection to the server", str(url), may_pass=True)
+    if "kind: Timeout" in text or "operation timed out" in text:
+        return RequestError(errno.ETIMEDOUT, "the server did not answer in time", str(url), may_pass=True)
+    if "HTTP error" in text or "kind: " in text:
+        return RequestError(errno.ECONNRESET, "the connection was lost", str(url), may_pass=True)
+    return RequestError(errno.EIO, _first_line(text), str(url), may_pass=False)
+
+
+def _refusal(status: int, text: str, url: StoreUrl) -> RequestError:
+    said = [found[1] for tag in ("Code", "Message") if (found := re.search(rf"<{tag}>([^<]*)</{tag}>", text))]
+    answer = f"the server answered {status}" + (f" ({': '.join(said)})" if said else "")
+    if status in (401, 403):
+        return RequestError(errno.EACCES, f"{answer}; check {CREDENTIALS[url.scheme]}", str(url), may_pass=False)
+    if "NoSuchBucket" in text or "ContainerNotFound" in text:
+        return _no_bucket(url)
+    # 409: another conditional request was under way; 408 and 429: later.
+    return RequestError(errno.EIO, answer, str(url), may_pass=status >= 500 or status in (408, 409, 429))
+
+
+def _no_bucket(url: StoreUrl) -> RequestError:
+    return RequestError(errno.ENXIO, f"there is no {SCHEMES[url.scheme]} {url.bucket!r}", str(url), may_pass=False)
+
+
+def _first_line(error: object) -> str:
+    return (str(error).strip().splitlines() or ["no reason was given"])[0][:200]

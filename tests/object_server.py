@@ -1,0 +1,132 @@
+"""An S3 server for tests, in this process."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import os
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+BUCKET = "clips"
+NAMES = itertools.count()
+
+
+@contextlib.contextmanager
+def moto_endpoint() -> Iterator[str]:
+    """Run moto's server on a free port, with one bucket, and yield its address."""
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        yield f"http://{host}:{port}"
+    finally:
+        server.stop()
+
+
+def environment(endpoint: str) -> dict[str, str]:
+    """Return the variables that lead to a server."""
+    return {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test-secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+
+
+def make_bucket(endpoint: str, name: str = BUCKET) -> None:
+    """Make a bucket."""
+    import boto3
+
+    client = boto3.client("s3", endpoint_url=endpoint, **_boto_credentials())
+    client.create_bucket(Bucket=name)
+
+
+def _boto_credentials() -> dict[str, str]:
+    return {"aws_access_key_id": "test", "aws_secret_access_key": "test-secret", "region_name": "us-east-1"}
+
+
+@pytest.fixture(scope="session")
+def moto_address() -> Iterator[str]:
+    """Address of one server for all tests."""
+    with moto_endpoint() as endpoint:
+        make_bucket(endpoint)
+        yield endpoint
+
+
+@pytest.fixture
+def bucket_url(moto_address: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """URL of an empty prefix on the server, which the environment leads to."""
+    from smile_synth.store.storage.choice import forget_clients
+
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in environment(moto_address).items():
+        monkeypatch.setenv(name, value)
+    forget_clients()
+    yield f"s3://{BUCKET}/test-{next(NAMES)}"
+    forget_clients()
+
+
+class FlakyProxy:
+    """Passes bytes on to a server, and cuts the connection in the midst of every so many answers.
+
+    Args:
+        endpoint: address of the server; without one, every connection is cut at once.
+        drop_every: which pieces of an answer are cut: every third, say.
+    """
+
+    def __init__(self, endpoint: str, *, drop_every: int) -> None:
+        self._server = endpoint.removeprefix("http://").partition(":")
+        self._drop_every = drop_every
+        self._lock = threading.Lock()
+        self._pieces = self.dropped = 0
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.endpoint = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
+
+    def __enter__(self) -> FlakyProxy:
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self._listening.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listening.accept()
+                threading.Thread(target=self._pass_on, args=(client,), daemon=True).start()
+
+    def _pass_on(self, client: socket.socket) -> None:
+        host, _, port = self._server
+        if not host:
+            self.dropped += 1
+            client.close()
+            return
+        with client, socket.create_connection((host, int(port))) as server, contextlib.suppress(OSError):
+            threading.Thread(target=self._copy, args=(client, server), daemon=True).start()
+            while piece := server.recv(2**16):
+                if self._is_dropped():
+                    client.sendall(piece[: len(piece) // 2])
+                    client.shutdown(socket.SHUT_RDWR)
+                    return
+                client.sendall(piece)
+
+    def _copy(self, source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while piece := source.recv(2**16):
+                target.sendall(piece)
+
+    def _is_dropped(self) -> bool:
+        with self._lock:
+            self._pieces += 1
+            is_dropped = self._pieces % self._drop_every == 0
+            self.dropped += is_dropped
+        return is_dropped
