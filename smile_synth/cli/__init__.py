@@ -30,6 +30,7 @@ COMMANDS = (
     "pretrain",
     "probe",
     "export",
+    "export_videos",
     "generators",
     "recipes",
     "doctor",

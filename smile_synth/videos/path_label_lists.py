@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -123,8 +122,3 @@ def _classes(params: VideosParams, folder: Path, lines: list[ListLine]) -> tuple
     if len(set(numbered)) < len(numbered):
         raise VideoListError(f"{params.class_names} names a class twice")
     return tuple(numbered), {label: numbered[int(label)] for label in labels}
-
-
-def write_list(lines: Iterator[tuple[str, int]]) -> str:
-    """Return a list as VideoMAE reads it: a space between path and number of the class."""
-    return "".join(f"{path} {label}\n" for path, label in lines)
