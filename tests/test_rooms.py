@@ -34,6 +34,7 @@ ORDER = (
     "model",
     "teachers",
     "training",
+    "plan",
     "interop",
     "report",
     "probe",

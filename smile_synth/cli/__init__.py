@@ -27,6 +27,7 @@ COMMANDS = (
     "report",
     "card",
     "cache",
+    "plan",
     "pretrain",
     "probe",
     "export",
