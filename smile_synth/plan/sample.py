@@ -181,10 +181,9 @@ def _without_first(times: Sequence[ShardTime]) -> tuple[list[ShardTime], list[Sh
 
 def _nbytes(store: Store) -> dict[str, float]:
     """Return the stored bytes of a clip, by array, what stands around it in its shard included."""
-    layout = store.layout
+    layout, sizes = store.layout, store.storage.list()
     return {
-        spec.name: sum((store.path / shard_file(spec, k)).stat().st_size for k in range(layout.num_shards))
-        / store.num_clips
+        spec.name: sum(sizes[shard_file(spec, shard)] for shard in range(layout.num_shards)) / store.num_clips
         for spec in layout.stored
     }
 
