@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from smile_synth.errors import DamagedStoreError
-from smile_synth.store.reader import ArrayReader
+from smile_synth.store.array_reader import ArrayReader
 from smile_synth.store.rendering import ClipReader
 
 Fetched = npt.NDArray[np.uint8] | DamagedStoreError

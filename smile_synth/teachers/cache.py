@@ -19,8 +19,8 @@ from smile_synth.masking.grid import TokenGrid
 from smile_synth.params import StrictParams, first_problem
 from smile_synth.recipe.pretrain import TeacherParams
 from smile_synth.store import Store, document
+from smile_synth.store.array_reader import ArrayReader
 from smile_synth.store.layout import Layout, shard_file
-from smile_synth.store.reader import ArrayReader
 from smile_synth.store.shard import ShardFile
 from smile_synth.store.spec import ArraySpec
 from smile_synth.store.storage import Location, storage_of
