@@ -36,6 +36,7 @@ ORDER = (
     "training",
     "plan",
     "interop",
+    "downstream",
     "report",
     "probe",
     "cli",

@@ -29,6 +29,7 @@ COMMANDS = (
     "cache",
     "plan",
     "pretrain",
+    "finetune",
     "probe",
     "export",
     "export_videos",

@@ -14,6 +14,7 @@ from smile_synth.randomness import stream
 from smile_synth.recipe.loading import AugmentParams
 
 CROP_TRIES = 10
+NUMBERS_A_CROP = 2 * CROP_TRIES + 2
 # Whether to flip, area and aspect of every try, and the place; one more makes it a whole number of Philox counters.
 NUMBERS_A_CLIP, NUMBERS_A_COUNTER = 24, 4
 CLIPS_AT_A_TIME = 16
@@ -57,7 +58,7 @@ def sample_views(
     numbers_BD = _uniform_numbers(seed, step, first, count)
     crops_B4 = np.tile(np.asarray([0, 0, width, height], np.float32), (count, 1))
     if params.crop_area is not None:
-        crops_B4 = _sample_crops(params, height, width, numbers_BD[:, 1:])
+        crops_B4 = sample_crops(params.crop_area, params.crop_aspect, height, width, numbers_BD[:, 1:])
     return Views(torch.from_numpy(crops_B4), torch.from_numpy(numbers_BD[:, 0] < params.flip_probability))
 
 
@@ -68,19 +69,23 @@ def _uniform_numbers(seed: int, step: int, first: int, count: int) -> npt.NDArra
     return rng.random((count, NUMBERS_A_CLIP))
 
 
-def _sample_crops(
-    params: AugmentParams, height: int, width: int, numbers_BD: npt.NDArray[np.float64]
+def sample_crops(
+    area: tuple[float, float],
+    aspect: tuple[float, float],
+    height: int,
+    width: int,
+    numbers_BD: npt.NDArray[np.float64],
 ) -> npt.NDArray[np.float32]:
     """Return whole-pixel edges of crops, (B, 4), by area and aspect as image classifiers draw them.
 
     Args:
-        params: with ``crop_area``.
+        area: smallest and largest part of the canvas's area.
+        aspect: smallest and largest width over height.
         height, width: of the canvas, in pixels.
-        numbers_BD: in [0, 1): area and aspect of every try, then the crop's place along x and y.
+        numbers_BD: in [0, 1), (B, NUMBERS_A_CROP): area and aspect of every try, then the crop's place along x and y.
     """
-    assert params.crop_area is not None
-    smallest, largest = params.crop_area
-    low, high = (math.log(value) for value in params.crop_aspect)
+    smallest, largest = area
+    low, high = (math.log(value) for value in aspect)
     areas = (smallest + (largest - smallest) * numbers_BD[:, :CROP_TRIES]) * height * width
     aspects = np.exp(low + (high - low) * numbers_BD[:, CROP_TRIES : 2 * CROP_TRIES])
     # Where no try fits, on a canvas that is far from square: the largest area in the canvas's own aspect, put last.

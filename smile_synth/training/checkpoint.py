@@ -16,7 +16,8 @@ A checkpoint is a dictionary of plain values and tensors, readable with ``torch.
 ``recipe``     the resolved recipe
 ``canvas``     height, width and frames of the clips
 ``stages``     names of the stages and updates of each
-``stores``     digests of the stores that it is trained on; absent in the oldest
+``stores``     digests of the stores or of the list of videos that it is trained on; absent in the oldest
+``classes``    names of a classifier's classes; absent in pretraining
 ``motion_std`` the dataset's standard deviation of motion, px a frame; absent or None where motion is no target
 ``watch``      losses since the last line of metrics, and the first effective ranks
 ============== ==================================================================================================
@@ -105,6 +106,7 @@ class _Content(_Part):
     canvas: _Canvas
     stages: Annotated[list[tuple[str, Count]], Field(min_length=1)]
     stores: list[str] | None = None
+    classes: list[str] | None = None
     motion_std: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     watch: _Watch
 

@@ -10,28 +10,26 @@ from typing import Any
 
 import torch
 
-from smile_synth.errors import CheckpointError, RecipeError, StoreError, TrainingError
+from smile_synth.errors import CheckpointError, StoreError, TrainingError
 from smile_synth.masking.grid import TokenGrid, num_masked
-from smile_synth.params import differences
 from smile_synth.recipe.pretrain import PretrainParams
-from smile_synth.recipe.recipe import Recipe, parse_recipe
+from smile_synth.recipe.recipe import Recipe
 from smile_synth.scene import Canvas
 from smile_synth.store import Store
 from smile_synth.teachers.cache import FeatureCache
 from smile_synth.teachers.teacher import build_teacher
-from smile_synth.training.checkpoint import TENSORS
 from smile_synth.training.cost import state_bytes
 from smile_synth.training.distributed import World
 from smile_synth.training.features import find_features
 from smile_synth.training.learner import Learner
 from smile_synth.training.motion import check_motion, measure_motion
 from smile_synth.training.objective import Objective
+from smile_synth.training.resume import FREE_SECTIONS, check_same_run, find_state, without
 from smile_synth.training.run_folder import RunFolder
-from smile_synth.training.stages import MaskedStage, locate, plan_stages
+from smile_synth.training.stages import MaskedStage, Stage, locate, plan_stages
 
-# Sections of ``pretrain`` that may change from one start of a run to the next.
-FREE_SECTIONS = ("runtime", "watch", "checkpoint")
-# Keys of ``pretrain.loading`` that may change too: the order of the clips does not depend on them.
+# Keys of ``pretrain.loading`` that may change from one start of a run to the next: the order of the clips does not
+# depend on them.
 FREE_LOADING = ("on_error", "prefetch_batches")
 CHECKPOINTS_AT_ONCE = 3
 
@@ -72,16 +70,6 @@ class Job:
         """Clips of all stores together."""
         return sum(store.num_clips for store in self.stores)
 
-    @property
-    def total_steps(self) -> int:
-        """Updates of all stages together."""
-        return sum(stage.num_steps for stage in self.stages)
-
-    @property
-    def stage_lengths(self) -> list[list[Any]]:
-        """Names of the stages and their updates, as a checkpoint holds them."""
-        return [[stage.name, stage.num_steps] for stage in self.stages]
-
 
 def check(recipe: Recipe, stores: Sequence[Store], out: Path, *, resume: bool, world: World) -> Job:
     """Check all that can be checked before anything large is loaded; writes nothing.
@@ -106,22 +94,12 @@ def check(recipe: Recipe, stores: Sequence[Store], out: Path, *, resume: bool, w
     stages = plan_stages(params, sum(store.num_clips for store in stores))
     for stage in stages:
         _check_masks(stage, grid, stores)
-        _check_division(stage, params, world)
-    lengths = [[stage.name, stage.num_steps] for stage in stages]
+        check_division(stage, world, section="pretrain", micro_batch=params.runtime.micro_batch)
     if params.uses_motion:
         check_motion(stores, grid, params.target.motion_or_default, recipe.typed)
-    found: list[dict[str, Any]] = []
-
-    def find() -> dict[str, Any]:
-        seen = folder.fingerprint()
-        state, note = _find_state(folder, resume, recipe, lengths, stores)
-        if state is not None:
-            found.append(state)
-        plain = None if state is None else {key: value for key, value in state.items() if key not in TENSORS}
-        return {"seen": seen, "note": note, "state": plain}
-
-    shared = world.from_first(find)
-    state = found[0] if found else shared["state"]
+    state, note, seen = find_state(
+        folder, world, resume=resume, check=lambda state: _check_state(state, recipe, stages, stores)
+    )
     features, teacher_note = find_features(recipe, stores, grid, world.device)
     return Job(
         recipe,
@@ -134,8 +112,8 @@ def check(recipe: Recipe, stores: Sequence[Store], out: Path, *, resume: bool, w
         state,
         features,
         teacher_note,
-        shared["note"],
-        tuple(shared["seen"]),
+        note,
+        seen,
     )
 
 
@@ -222,79 +200,41 @@ def _check_masks(stage: MaskedStage, grid: TokenGrid, stores: Sequence[Store]) -
         )
 
 
-def _check_division(stage: MaskedStage, params: PretrainParams, world: World) -> None:
+def check_division(stage: Stage, world: World, *, section: str, micro_batch: int | None, unit: str = "clips") -> None:
+    """Refuse a batch that cannot be divided over the processes, or a process's part of it into micro-batches.
+
+    Raises:
+        TrainingError: it cannot.
+    """
     if stage.clips_per_batch % world.size:
         raise TrainingError(
-            f"a batch's {stage.clips_per_batch} clips must be divisible by the {world.size} processes "
-            f"(stage {stage.name!r}); change pretrain.batch_size or the number of processes"
+            f"a batch's {stage.clips_per_batch} {unit} must be divisible by the {world.size} processes "
+            f"(stage {stage.name!r}); change {section}.batch_size or the number of processes"
         )
-    share, micro = stage.clips_per_batch // world.size, params.runtime.micro_batch
-    if micro is not None and share % micro:
+    share = stage.clips_per_batch // world.size
+    if micro_batch is not None and share % micro_batch:
         raise TrainingError(
-            f"a process's {share} clips of a batch must be divisible by runtime.micro_batch, got {micro} "
+            f"a process's {share} {unit} of a batch must be divisible by runtime.micro_batch, got {micro_batch} "
             f"(stage {stage.name!r})"
         )
 
 
-def _find_state(
-    folder: RunFolder, resume: bool, recipe: Recipe, stages: list[list[Any]], stores: Sequence[Store]
-) -> tuple[dict[str, Any] | None, str]:
-    latest = folder.checkpoints().latest
-    if not resume:
-        if folder.has_run:
-            raise TrainingError(f"{folder.path} holds a run already; add --resume, or choose another --out")
-        return None, ""
-    if not latest.is_file():
-        kept = folder.checkpoints().kept()
-        if kept:
-            raise CheckpointError(
-                f"{latest} is missing, but {kept[-1].name} is there: copy it to {latest.name} to resume from it, "
-                f"or choose another --out to start from scratch"
-            )
-        return None, ""
-    state, note = folder.checkpoints().newest_whole()
-    _check_same_run(state, recipe, stages)
+def _check_state(
+    state: Mapping[str, Any], recipe: Recipe, stages: tuple[MaskedStage, ...], stores: Sequence[Store]
+) -> None:
+    check_same_run(state, recipe, stages, fixed=_fixed, data="store")
     began_with = state.get("stores")
     if began_with is not None and began_with != [store.digest for store in stores]:
         raise CheckpointError(
             "the run began with other stores, or with these in another order; "
             "give the same --data in the same order, or start a new run with another --out"
         )
-    return state, note
 
 
-def _check_same_run(state: Mapping[str, Any], recipe: Recipe, stages: list[list[Any]]) -> None:
-    try:
-        # Values that this version knows and the one that began did not are at their defaults.
-        before = parse_recipe(state["recipe"], folder=recipe.folder, origin="of the run").resolved()
-    except RecipeError as error:
-        raise CheckpointError(
-            f"the run was begun with another version of smile-synth, whose recipes this one does not read ({error}); "
-            f"resume with that version, or start a new run with another --out"
-        ) from error
-    now = recipe.resolved()
-    names = [[name for name, _ in lengths] for lengths in (state["stages"], stages)]
-    if names[0] != names[1]:
-        raise CheckpointError(
-            f"the run's stages are {', '.join(names[0])}, the recipe's are {', '.join(names[1])}; "
-            f"stages cannot change on resume, start a new run with another --out"
-        )
-    old, new = dict(before["pretrain"]), dict(now["pretrain"])
-    for values in (old, new):
-        for free in FREE_SECTIONS:
-            values.pop(free, None)
-        values["loading"] = {k: v for k, v in (values.get("loading") or {}).items() if k not in FREE_LOADING}
-        # Cached features are the teacher's own within their stated error.
-        values["teacher"] = {k: v for k, v in (values.get("teacher") or {}).items() if k != "cache"}
-    for key, was, is_now in differences(
-        {"seed": before["seed"], "pretrain": old}, {"seed": now["seed"], "pretrain": new}
-    ):
-        raise CheckpointError(
-            f"{key} was {was!r} when the run began and is {is_now!r} now; resume with the run's own recipe.yaml, "
-            f"or start a new run with another --out"
-        )
-    if state["stages"] != stages:
-        raise CheckpointError(
-            f"the run's stages have {', '.join(str(n) for _, n in state['stages'])} updates, with this store they "
-            f"would have {', '.join(str(n) for _, n in stages)}; resume with the store that the run began with"
-        )
+def _fixed(resolved: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what must not change on resume."""
+    values = without(resolved["pretrain"], *FREE_SECTIONS)
+    values["loading"] = without(values.get("loading"), *FREE_LOADING)
+    # Cached features are the teacher's own within their stated error.
+    values["teacher"] = without(values.get("teacher"), "cache")
+    return {"seed": resolved["seed"], "pretrain": values}

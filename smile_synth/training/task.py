@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Generic, Protocol, TypeVar
 
-from smile_synth.recipe.pretrain import CheckpointParams, WatchParams
+from smile_synth.recipe.pretrain import CheckpointParams
 from smile_synth.recipe.recipe import Recipe
 from smile_synth.training.distributed import World
 from smile_synth.training.metrics import MetricsLog
@@ -22,6 +22,15 @@ class HostBatch(Protocol):
     @property
     def position(self) -> dict[str, Any]:
         """Where to resume once this batch is trained on."""
+
+
+class Logging(Protocol):
+    """When metrics are written, and whether for TensorBoard too."""
+
+    @property
+    def every_steps(self) -> int: ...
+    @property
+    def tensorboard(self) -> bool: ...
 
 
 BatchT = TypeVar("BatchT", bound=HostBatch)
@@ -80,7 +89,7 @@ class Task(ABC, Generic[StageT, BatchT, ClipsT]):
         job: CheckedJob,
         learner: Trainable[StageT, ClipsT],
         stages: Sequence[StageT],
-        watch: WatchParams,
+        watch: Logging,
         checkpoint: CheckpointParams,
     ) -> None:
         self.checked, self.trainable, self.stages = job, learner, tuple(stages)

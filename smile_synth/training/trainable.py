@@ -122,7 +122,7 @@ class Trainable(ABC, Generic[StageT, ClipsT]):
         """
         optimizer = cast(torch.optim.AdamW, self.optimizer)
         set_learning_rate(optimizer, stage.rate(stage_step))
-        torch.manual_seed(update_seed(self.seed, stage.name, step, clips.first))
+        seed_torch(update_seed(self.seed, stage.name, step, clips.first), self.world.device)
         self.model.train()
         loss, parts = self._accumulate(clips, stage, step)
         norm = self._clip(stage.optimizer.clip_grad_norm)
@@ -201,6 +201,16 @@ def update_seed(seed: int, purpose: str, step: int, first: int) -> int:
     """Return a seed for torch that depends on nothing but its arguments, so that no random state need be saved."""
     digest = hashlib.blake2b(f"{seed}/{purpose}/{step}/{first}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
+
+
+def seed_torch(seed: int, device: torch.device) -> None:
+    """Seed torch's global generators of the CPU and of ``device``.
+
+    ``torch.manual_seed`` does it for all devices, and formats a stack trace for each that was never used.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
 
 
 def distribute(model: nn.Module, world: World, runtime: RuntimeParams, *, shard: bool) -> nn.Module:

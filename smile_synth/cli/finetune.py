@@ -1,0 +1,118 @@
+"""``smile-synth finetune``: a model and labelled videos in, a classifier out; it stops and resumes anywhere."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from smile_synth.training.summary import RunSummary
+
+
+def finetune(
+    model: Annotated[
+        str,
+        typer.Argument(help="Run, export, published VideoMAE or SMILE .pth, Hugging Face folder, or 'scratch'."),
+    ],
+    recipe: Annotated[str, typer.Option("--recipe", "-r", help="Recipe with sections finetune and videos.")],
+    videos: Annotated[Path, typer.Option("--videos", "-v", help="Folder of the videos and their lists.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")],
+    freeze: Annotated[bool, typer.Option("--freeze", help="Train the head alone: a linear probe.")] = False,
+    layers: Annotated[int | None, typer.Option(min=1, help="Train the last so many blocks and the head.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Resume from the latest checkpoint, if there is one.")
+    ] = False,
+    heads: Annotated[int | None, typer.Option(min=1, help="Attention heads, where the file does not tell.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    max_hours: Annotated[float | None, typer.Option(min=0, help="Save and stop after this many hours.")] = None,
+    processes: Annotated[int, typer.Option(min=1, help="Processes on this host that train together.")] = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, estimate, and exit.")] = False,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="key.sub=value instead of the recipe's; repeatable.")
+    ] = None,
+) -> None:
+    """Fine-tune a model on labelled videos.
+
+    SIGTERM, SIGUSR1 or Ctrl-C write a checkpoint and exit; --resume continues from it, bit-exact on CPU.
+    Several processes train together with --processes, under torchrun, or as a Slurm step (srun).
+
+    \b
+    Examples:
+      smile-synth finetune runs/b -r finetune-ucf101 -v UCF101/ -o runs/ucf
+      smile-synth finetune runs/b -r finetune-k400 -v K400/ -o runs/probe --freeze --set finetune.head.batch_norm=true
+      smile-synth finetune checkpoint.pth -r finetune-ssv2 -v SSv2/ -o runs/ssv2 --processes 8 --max-hours 0.9
+      smile-synth finetune scratch -r finetune-hmdb51 -v HMDB51/ -o runs/scratch --dry-run
+    """
+    from smile_synth.recipe.recipe import load_recipe
+
+    overrides = list(set_ or ())
+    loaded = load_recipe(recipe, [*overrides, *_as_overrides(freeze, layers)])
+    if processes > 1 and "RANK" not in os.environ:
+        from smile_synth.machine.launch import launch
+
+        raise typer.Exit(launch([sys.executable, "-m", "smile_synth", *sys.argv[1:]], processes))
+    command = ["smile-synth", "finetune", model, "--recipe", recipe, "--videos", str(videos), "--out", str(out)]
+    command += ["--freeze"] if freeze else []
+    command += ["--layers", str(layers)] if layers is not None else []
+    command += ["--heads", str(heads)] if heads is not None else []
+    command += [part for override in overrides for part in ("--set", override)]
+    command += ["--device", device] if device != "auto" else []
+    command += ["--max-hours", f"{max_hours:g}"] if max_hours is not None else []
+    command += ["--processes", str(processes)] if processes > 1 else []
+    if dry_run:
+        from smile_synth.downstream.estimate import estimate
+
+        rows = estimate(loaded, model, videos, out, resume=resume, device=device, heads=heads)
+        if rows:
+            _print_rows(rows)
+            typer.echo(f"\nNothing was written. Train: {shlex.join([*command, '--resume'] if resume else command)}")
+        return
+    from smile_synth.downstream.finetune import finetune as tune
+
+    summary = tune(loaded, model, videos, out, resume=resume, device=device, max_hours=max_hours, heads=heads)
+    if summary.is_first:
+        _show(summary, videos, shlex.join([*command, "--resume"]))
+
+
+def _as_overrides(freeze: bool, layers: int | None) -> list[str]:
+    overrides = ["finetune.freeze=true"] if freeze else []
+    return overrides + ([f"finetune.layers={layers}"] if layers is not None else [])
+
+
+def _print_rows(rows: list[tuple[str, str]]) -> None:
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+def _show(summary: RunSummary, videos: Path, resume_command: str) -> None:
+    from smile_synth.progress import format_duration
+
+    loss = "" if summary.last_loss is None else f", loss {summary.last_loss:.4f}"
+    folder = summary.folder
+    typer.echo(
+        f"{summary.steps} of {summary.total_steps} updates{loss}; {format_duration(summary.seconds)}, "
+        f"{summary.clips_per_second:.3g} clips/s, waiting for data {100 * summary.waiting_share:.1f}% of the time, "
+        f"{summary.memory_gib:.2f} GiB."
+    )
+    typer.echo(
+        f"Weights {folder}/checkpoints, metrics {folder}/metrics.jsonl, curve {folder}/loss.png, log {folder}/log.txt"
+    )
+    if summary.finished:
+        typer.echo(f"Test it: {shlex.join(['smile-synth', 'evaluate', str(folder), '--videos', str(videos)])}")
+        return
+    sys.stdout.flush()
+    typer.echo(f"Stopped early ({summary.reason}); resume with: {resume_command}")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+    app.command("finetune")(finetune)
