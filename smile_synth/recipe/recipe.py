@@ -16,6 +16,7 @@ from pydantic import Field, PrivateAttr, ValidationError
 from smile_synth.errors import RecipeError, nearest
 from smile_synth.params import StrictParams, first_problem, problem_of, shown
 from smile_synth.recipe.dataset import DatasetParams
+from smile_synth.recipe.finetune import FinetuneParams
 from smile_synth.recipe.keys import Key
 from smile_synth.recipe.layers import Layer, apply_override, flatten, in_order, inherited_from
 from smile_synth.recipe.pretrain import PretrainParams
@@ -45,6 +46,7 @@ class Recipe(StrictParams):
     dataset: DatasetParams | None = Field(None, description="what to render")
     pretrain: PretrainParams | None = Field(None, description="how to train")
     probe: ProbeParams | None = Field(None, description="what to ask the trained model")
+    finetune: FinetuneParams | None = Field(None, description="how to fine-tune a model on labelled videos")
     videos: VideosParams | None = Field(None, description="labelled videos, and how they are read")
     paths_from: str | None = Field(None, description="folder that relative paths start from; absent: the recipe's own")
 
@@ -83,14 +85,15 @@ class Recipe(StrictParams):
         return value_at(path, self.resolved(), self._layers, self._overrides)
 
     def section(self, name: str) -> Any:
-        """Return the section ``name`` (dataset, pretrain, probe or videos).
+        """Return the section ``name`` (dataset, pretrain, probe, finetune or videos).
 
         Raises:
             RecipeError: the recipe has no such section.
         """
         value = getattr(self, name)
         if value is None:
-            have = [key for key in ("dataset", "pretrain", "probe", "videos") if getattr(self, key) is not None]
+            names = ("dataset", "pretrain", "probe", "finetune", "videos")
+            have = [key for key in names if getattr(self, key) is not None]
             raise RecipeError(
                 f"recipe {self.name!r} has no section {name!r}, it has {', '.join(have) or 'none'}; "
                 f"add '{name}:' to it, or extend a recipe that has one"
