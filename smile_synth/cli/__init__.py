@@ -32,6 +32,7 @@ COMMANDS = (
     "finetune",
     "probe",
     "export",
+    "videos",
     "export_videos",
     "generators",
     "recipes",

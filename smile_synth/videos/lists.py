@@ -77,8 +77,6 @@ def read_videos(params: VideosParams, part: Part, folder: Path) -> LabelledVideo
     Raises:
         VideoListError: nothing is there, or a list is not written as its layout wants; names file and line.
     """
-    if not folder.is_dir():
-        raise VideoListError(f"there is no folder {folder}; name the folder that holds the videos and their lists")
     layout = find_layout(params, folder)
     listed, classes = LAYOUTS[layout].read(params, part, folder)
     if not listed:
@@ -103,6 +101,8 @@ def find_layout(params: VideosParams, folder: Path) -> LayoutName:
     Raises:
         VideoListError: no layout fits.
     """
+    if not folder.is_dir():
+        raise VideoListError(f"there is no folder {folder}; name the folder that holds the videos and their lists")
     if params.layout != "auto":
         return params.layout
     for name, layout in LAYOUTS.items():
