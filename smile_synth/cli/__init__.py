@@ -33,7 +33,7 @@ COMMANDS = (
     "probe",
     "export",
     "videos",
-    "export_videos",
+    "export-videos",
     "generators",
     "recipes",
     "doctor",
@@ -97,7 +97,7 @@ def _root(
 
 
 for _name in COMMANDS:
-    importlib.import_module(f"smile_synth.cli.{_name}").register(app)
+    importlib.import_module(f"smile_synth.cli.{_name.replace('-', '_')}").register(app)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
