@@ -78,6 +78,7 @@ class Stack(Generator[StackParams]):
             background_id=below.background_id,
             layers=tuple(layer for scene in scenes for layer in scene.layers),
             labels=self._join_labels(scenes),
+            background_surface=below.background_surface,
         )
 
     def _join_labels(self, scenes: list[Scene]) -> dict[str, Label]:

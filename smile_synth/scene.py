@@ -40,6 +40,53 @@ class Canvas:
 
 
 @dataclass(frozen=True, eq=False)
+class Surface:
+    """Which point of which rigid part an animated picture shows, so that its motion is known.
+
+    A solid that turns is one part; a figure has a part for every limb.
+
+    Args:
+        points_THW3: float32 (T, h, w, 3), or (1, h, w, 3) where it is the same in every frame; what the middle of a
+            picture's pixel shows, in the coordinates and the unit of its part. NaN where nothing can be followed.
+        parts_THW: uint8, of the same shape without its last axis; which part.
+        projections_PT34: float32 (P, T, 3, 4); times (x, y, z, 1) of a part's point it gives (u, v, w), and the point
+            lies at (u / w, v / w) on the canvas in frame t.
+    """
+
+    points_THW3: npt.NDArray[np.float32]
+    parts_THW: npt.NDArray[np.uint8]
+    projections_PT34: npt.NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        points, parts, projections = self.points_THW3, self.parts_THW, self.projections_PT34
+        if points.dtype != np.float32 or points.ndim != 4 or points.shape[-1] != 3 or 0 in points.shape:
+            raise SceneError(f"a surface's points must be float32 (1 or T, h, w, 3), got {points.dtype} {points.shape}")
+        if parts.dtype != np.uint8 or parts.shape != points.shape[:-1]:
+            raise SceneError(
+                f"a surface's parts must be uint8 {points.shape[:-1]} like its points, got {parts.dtype} {parts.shape}"
+            )
+        if projections.dtype != np.float32 or projections.ndim != 4 or projections.shape[2:] != (3, 4):
+            raise SceneError(
+                f"a surface's projections must be float32 (P, T, 3, 4), got {projections.dtype} {projections.shape}"
+            )
+        if not np.isfinite(projections).all():
+            raise SceneError("a surface's projections must be finite, got NaN or infinity")
+        if int(parts.max()) >= len(projections):
+            raise SceneError(f"a surface with {len(projections)} projections has no part {int(parts.max())}")
+
+    def check_fits(self, picture: npt.NDArray[np.uint8], num_frames: int, whose: str) -> None:
+        """Raise ``SceneError`` unless it belongs to a picture for every frame, of that many frames."""
+        points, frames = self.points_THW3, self.projections_PT34.shape[1]
+        if picture.ndim != 4:
+            raise SceneError(f"{whose} has one picture for all frames, whose motion is known: leave the surface out")
+        if points.shape[1:3] != picture.shape[1:3] or len(points) not in (1, num_frames) or frames != num_frames:
+            raise SceneError(
+                f"a surface of {whose} must have {picture.shape[1]} x {picture.shape[2]} points in 1 or {num_frames} "
+                f"frames and projections of {num_frames}, got points {points.shape} and {frames} projections"
+            )
+
+
+@dataclass(frozen=True, eq=False)
 class Layer:
     """One object of a scene: a texture, where it is in every frame, how opaque, and what it is.
 
@@ -50,6 +97,7 @@ class Layer:
         opacity_T: float32 (T,), 0 to 1, multiplies the texture's alpha.
         object_id: row of the dataset's asset table, or ``NO_ASSET``.
         class_name: what the object is, for people and probes.
+        surface: what an animated texture shows, where its motion can be known; it is undefined without.
     """
 
     texture: npt.NDArray[np.uint8]
@@ -57,6 +105,7 @@ class Layer:
     opacity_T: npt.NDArray[np.float32]
     object_id: int = NO_ASSET
     class_name: str = ""
+    surface: Surface | None = None
 
     def __post_init__(self) -> None:
         t = self.texture
@@ -75,6 +124,8 @@ class Layer:
             raise SceneError(f"a layer's opacity must lie in [0, 1], got {opacity.min()} to {opacity.max()}")
         if t.ndim == 4 and t.shape[0] != pose.shape[0]:
             raise SceneError(f"an animated texture must have {pose.shape[0]} frames like its pose, got {t.shape[0]}")
+        if self.surface is not None:
+            self.surface.check_fits(t, pose.shape[0], "a layer")
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +141,8 @@ class Scene:
         background_id: row of the dataset's asset table, or ``NO_ASSET``.
         labels: what the generator says of the clip, by the names that it declares (see ``LabelSpec``).
         generator: name of the family that made the scene; empty means the generator that was asked.
+        background_surface: what a background with a picture for every frame shows, where its motion can be known; not
+            together with a camera, which the projections include.
     """
 
     canvas: Canvas
@@ -99,6 +152,7 @@ class Scene:
     background_id: int = NO_ASSET
     labels: Mapping[str, Label] = field(default_factory=dict)
     generator: str = ""
+    background_surface: Surface | None = None
 
     def __post_init__(self) -> None:
         self._check_background()
@@ -118,6 +172,11 @@ class Scene:
         size = (canvas.height, canvas.width)
         if self.camera_T33 is None and b.shape[-3:-1] != size:
             raise SceneError(f"a background without camera must be of the canvas's size {size}, got {b.shape[-3:-1]}")
+
+        if self.background_surface is not None:
+            self.background_surface.check_fits(b, canvas.num_frames, "a background")
+            if self.camera_T33 is not None:
+                raise SceneError("a background with a surface has no camera: put the camera into its projections")
 
     def _check_camera(self) -> None:
         camera = self.camera_T33

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -55,7 +57,32 @@ def write_motion(scene: Scene, coverage: Coverage, motion_THW2: npt.NDArray[np.f
         np.ascontiguousarray(camera_T33),
         scene.background.ndim == 3,
         cell_px,
+        *_surfaces(scene),
     )
+
+
+def _surfaces(scene: Scene) -> tuple[npt.NDArray[Any], ...]:
+    """Return points, parts and projections of all surfaces, and where each of them begins, as ``cell_motion`` takes."""
+    surfaces = [*(layer.surface for layer in scene.layers), scene.background_surface]
+    places_K5 = np.full((len(surfaces), 5), -1, np.int64)
+    first_point = first_projection = 0
+    for place_5, surface in zip(places_K5, surfaces, strict=True):
+        if surface is not None:
+            place_5[:] = first_point, *surface.parts_THW.shape, first_projection
+            first_point += surface.parts_THW.size
+            first_projection += surface.projections_PT34.shape[0] * surface.projections_PT34.shape[1]
+    there = [surface for surface in surfaces if surface is not None]
+    return (
+        _joined([surface.points_THW3.reshape(-1, 3) for surface in there], np.empty((0, 3), np.float32)),
+        _joined([surface.parts_THW.reshape(-1) for surface in there], np.empty(0, np.uint8)),
+        _joined([surface.projections_PT34.reshape(-1, 3, 4) for surface in there], np.empty((0, 3, 4), np.float32)),
+        places_K5,
+    )
+
+
+def _joined(arrays: list[npt.NDArray[Any]], nothing: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return arrays one after the other; a single one is not copied."""
+    return np.ascontiguousarray(arrays[0] if len(arrays) == 1 else np.concatenate([nothing, *arrays]))
 
 
 def _check_motion(canvas: Canvas, motion_THW2: npt.NDArray[np.float32]) -> int:

@@ -33,6 +33,10 @@ Counts = npt.NDArray[np.int64]
 Doubles = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.float32]
 Affine = tuple[float, float, float, float, float, float]
+# Points, parts and projections of all surfaces one after the other, and the number of frames.
+Surface = tuple[Floats, npt.NDArray[np.uint8], Floats, int]
+# A pose that leaves texels where they are.
+_IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 
 @inlined
@@ -163,6 +167,73 @@ def _add_perspective(visible_HW: Any, moved_33: Any, sums_HW3: Doubles, cell_px:
 
 
 @inlined
+def _stay(projections_M34: Floats, place_5: Any, num_parts: int, num_frames: int, t: int) -> bool:
+    """Return whether all parts of a surface are in frame t + 1 where they are in frame t."""
+    for part in range(num_parts):
+        now = place_5[4] + part * num_frames + t
+        for i in range(3):
+            for j in range(4):
+                if projections_M34[now, i, j] != projections_M34[now + 1, i, j]:
+                    return False
+    return True
+
+
+@inlined
+def _projected(projection_34: Any, point_3: Any) -> tuple[float, float]:
+    """Return the canvas point of a part's point."""
+    x, y, z = np.float64(point_3[0]), np.float64(point_3[1]), np.float64(point_3[2])
+    u = projection_34[0, 0] * x + projection_34[0, 1] * y + projection_34[0, 2] * z + projection_34[0, 3]
+    v = projection_34[1, 0] * x + projection_34[1, 1] * y + projection_34[1, 2] * z + projection_34[1, 3]
+    w = projection_34[2, 0] * x + projection_34[2, 1] * y + projection_34[2, 2] * z + projection_34[2, 3]
+    return u / w, v / w
+
+
+@inlined
+def _add_points(
+    visible_N: Any,
+    alpha_N: Any,
+    row: int,
+    left: int,
+    pose_6: Any,
+    surface: Surface,
+    place_5: Any,
+    t: int,
+    sums_W3: Any,
+    cell_px: int,
+) -> None:
+    """Add the motion of one run of a layer that shows a surface, point by point.
+
+    A pixel takes the point in whose texel its middle lies: exact where texels lie on pixels.
+    """
+    points_N3, parts_N, projections_M34, num_frames = surface
+    first, frames, height, width = place_5[0], place_5[1], place_5[2], place_5[3]
+    a, b, c = np.float64(pose_6[0]), np.float64(pose_6[1]), np.float64(pose_6[2])
+    d, e, f = np.float64(pose_6[3]), np.float64(pose_6[4]), np.float64(pose_6[5])
+    area = a * e - b * d
+    start = first + (t if frames > 1 else 0) * height * width
+    y = row + 0.5 - f
+    for i in range(min(len(visible_N), sums_W3.shape[0] * cell_px - left)):
+        product = np.uint16(np.uint16(np.uint16(visible_N[i]) * np.uint16(alpha_N[i])) + _128)
+        weight = np.float64(np.uint16(np.uint16(product + np.uint16(product >> _8)) >> _8))
+        if weight == 0.0:
+            continue
+        x = left + i + 0.5 - c
+        u, v = np.floor((e * x - b * y) / area), np.floor((a * y - d * x) / area)
+        # Filtering spreads a texture a little beyond its border; written so that NaN stays inside too.
+        column = int(min(max(u, 0.0), width - 1.0))
+        texel = start + int(min(max(v, 0.0), height - 1.0)) * width + column
+        now = place_5[4] + parts_N[texel] * num_frames + t
+        x1, y1 = _projected(projections_M34[now], points_N3[texel])
+        x2, y2 = _projected(projections_M34[now + 1], points_N3[texel])
+        dx, dy = x2 - x1, y2 - y1
+        if abs(dx) <= MAX_MOTION_PX and abs(dy) <= MAX_MOTION_PX:
+            sums_3 = sums_W3[(left + i) // cell_px]
+            sums_3[0] += weight * dx
+            sums_3[1] += weight * dy
+            sums_3[2] += weight
+
+
+@inlined
 def _mean(sums_3: Any, cell_px: int, motion_2: Any) -> None:
     """Write the mean of a cell, rounded; NaN where too much of it is undefined."""
     whole = np.float64(_ALL) * cell_px * cell_px
@@ -187,6 +258,10 @@ def _add_layer(
     motion: Affine,
     is_defined: bool,
     cell_px: int,
+    pose_6: Any,
+    surface: Surface,
+    place_5: Any,
+    t: int,
 ) -> None:
     """Add what is visible of one layer in one frame to the cells."""
     run, end = start_2[0], start_2[0] + start_2[1]
@@ -196,6 +271,11 @@ def _add_layer(
         first, last = visible_HW.shape[1], 0
         while run < end and runs_R4[run, 0] // cell_px == row:
             y, left, right, pixel = runs_R4[run, 0], runs_R4[run, 1], runs_R4[run, 2], runs_R4[run, 3]
+            if place_5[0] >= 0:
+                _add_points(
+                    visible_HW[y, left:right], alpha_N[pixel : pixel + right - left], y, left, pose_6, surface, place_5,
+                    t, sums_HW3[row], cell_px,
+                )  # fmt: skip
             _add_run(
                 visible_HW[y, left:right], alpha_N[pixel : pixel + right - left],
                 np.uint16(2 * (y - row * cell_px) + 1), columns_2W[0, left:right], columns_2W[1, left:right],
@@ -217,12 +297,16 @@ _COUNTS_3D = nb.types.Array(nb.int64, 3, "C", readonly=True)
 _RUNS = nb.types.Array(nb.int64, 2, "C", readonly=True)
 _ALPHA = nb.types.Array(nb.uint8, 1, "C", readonly=True)
 _FLAGS = nb.types.Array(nb.boolean, 1, "C", readonly=True)
+_FLOATS_2D = nb.types.Array(nb.float32, 2, "C", readonly=True)
 _FLOATS_3D = nb.types.Array(nb.float32, 3, "C", readonly=True)
 
 
 @entry_point(
-    nb.void(nb.float32[:, :, :, ::1], _COUNTS_3D, _RUNS, _ALPHA, _FLOATS_3D, _FLAGS, _FLOATS_3D, nb.boolean, nb.int64)
-)
+    nb.void(
+        nb.float32[:, :, :, ::1], _COUNTS_3D, _RUNS, _ALPHA, _FLOATS_3D, _FLAGS, _FLOATS_3D, nb.boolean, nb.int64,
+        _FLOATS_2D, _ALPHA, _FLOATS_3D, _RUNS,
+    )
+)  # fmt: skip
 def cell_motion(
     motion_THW2: Floats,
     starts_KT2: Counts,
@@ -233,6 +317,10 @@ def cell_motion(
     camera_T33: Floats,
     is_background_defined: bool,
     cell_px: int,
+    points_N3: Floats,
+    parts_N: npt.NDArray[np.uint8],
+    projections_M34: Floats,
+    places_K5: Counts,
 ) -> None:
     """Write the motion of every cell of every frame.
 
@@ -240,10 +328,13 @@ def cell_motion(
         motion_THW2: float32 (T, H / cell_px, W / cell_px, 2), overwritten.
         starts_KT2, runs_R4, alpha_N: see ``Coverage``.
         pose_KT6: float32 (K, T, 6), as in ``Layer``.
-        is_defined_K: bool (K,), False for layers without motion of their own.
+        is_defined_K: bool (K,), False for layers whose poses do not tell their motion.
         camera_T33: float32 (T, 3, 3) as in ``Scene``, or (0, 3, 3) for a camera that stands still.
         is_background_defined: False for a background without motion of its own.
         cell_px: 1 to 16; it divides the canvas's sides.
+        points_N3, parts_N, projections_M34: float32, uint8, float32; all surfaces, one after the other.
+        places_K5: int64 (K + 1, 5), for every layer and for the background: its first point (-1 for no surface), frames
+            with points of their own, height, width, and first projection.
     """
     num_frames, rows, columns = motion_THW2.shape[:3]
     width = ((columns * cell_px - 1) // BLOCK + 1) * BLOCK
@@ -251,6 +342,9 @@ def cell_motion(
     moments_W3, covered_HW3 = np.zeros((columns, 3), np.int64), np.zeros((rows, columns, 3), np.int64)
     sums_HW3, moved_33 = np.zeros((rows, columns, 3)), np.zeros((3, 3))
     all_weight = _ALL * cell_px * cell_px
+    surface = (points_N3, parts_N, projections_M34, num_frames)
+    behind_5, opaque_N = places_K5[len(places_K5) - 1], np.full(width, _ALL, np.uint8)
+    num_behind = (len(projections_M34) - behind_5[4]) // num_frames
     for t in range(num_frames - 1):
         moves = len(camera_T33) > 0 and not _stands_still(camera_T33, t)
         is_affine = moves and camera_motion(camera_T33[t], camera_T33[t + 1], moved_33)
@@ -259,7 +353,15 @@ def cell_motion(
             _add_layer(
                 visible_HW, starts_KT2[k, t], runs_R4, alpha_N, columns_2W, moments_W3, covered_HW3, sums_HW3,
                 affine_motion(pose_KT6[k, t], pose_KT6[k, t + 1]), is_defined_K[k], cell_px,
+                pose_KT6[k, t], surface, places_K5[k], t,
             )  # fmt: skip
+        has_surface = behind_5[0] >= 0
+        stays = has_surface and _stay(projections_M34, behind_5, num_behind, num_frames, t)
+        if has_surface and not stays:
+            for y in range(rows * cell_px):
+                _add_points(
+                    visible_HW[y], opaque_N, y, 0, _IDENTITY, surface, behind_5, t, sums_HW3[y // cell_px], cell_px
+                )
         if is_background_defined and moves and not is_affine:
             _add_perspective(visible_HW, moved_33, sums_HW3, cell_px)
         scale = moved_33[2, 2]
@@ -275,7 +377,7 @@ def cell_motion(
                     covered_3[1] = all_weight * cell_px - covered_3[1]
                     covered_3[2] = all_weight * cell_px - covered_3[2]
                     _add_affine(covered_3, camera, column * cell_px, row * cell_px, sums_3)
-                elif is_background_defined and not moves:
+                elif stays or (is_background_defined and not moves):
                     if covered_3[0] == 0:
                         motion_THW2[t, row, column, 0] = motion_THW2[t, row, column, 1] = 0.0
                         continue

@@ -25,7 +25,8 @@ class Clip:
         motion_THW2: None, or float32 (T, H / c, W / c, 2) for cells of c px; mean (dx, dy) in pixels, from frame t to
             t + 1, of what is visible in the cell in frame t, weighted by how much of it shows through the layers above;
             the background moves with its camera. Rounded to 1/256 px. NaN in the last frame, and where more than 1/16
-            of the cell shows what has no motion of its own: a layer or background with a picture for every frame.
+            of the cell shows what has no motion of its own: a layer or background with a picture for every frame and
+            no surface.
     """
 
     frames_THWC: npt.NDArray[np.uint8]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,13 +11,15 @@ import numpy.typing as npt
 from smile_synth.errors import SceneError
 from smile_synth.render.coverage import Coverage
 from smile_synth.render.renderer import draw
+from smile_synth.render.surfaces import BACKGROUND, surface_points
 from smile_synth.scene import Scene
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
-BACKGROUND = -1
 # A pixel shows the front-most layer that draws at least half of it.
 MIN_ALPHA = 128
+# Nearer than this to a query, a point of the same surface is taken for the one that was asked for.
+SAME_POINT_PX = 2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +29,7 @@ class Truth:
     Args:
         flow_forward_THW2: float32 (T, H, W, 2); (dx, dy) in pixels from frame t to t + 1 of what the middle of a pixel
             shows in frame t, also where it is hidden or outside then. NaN in the last frame, and where a layer or the
-            background has a picture for every frame.
+            background has a picture for every frame and no surface.
         flow_backward_THW2: the same from frame t to t - 1; NaN in the first frame.
         layer_THW: int16 (T, H, W); what a pixel shows: the front-most layer whose own alpha, opacity included, is at
             least 128 of 255 there, or -1 for the background.
@@ -45,8 +48,9 @@ class Tracks:
 
     Args:
         points_NT2: float32 (N, T, 2); (x, y) in canvas pixels, whether visible or not. Where the picture changes from
-            frame to frame, a point is NaN in every frame but that of its query.
-        is_visible_NT: bool (N, T); the point lies inside the canvas, and its pixel shows the layer that it belongs to.
+            frame to frame and has no surface, a point is NaN in every frame but that of its query.
+        is_visible_NT: bool (N, T); the point lies inside the canvas, and its pixel shows the layer that it belongs to;
+            of a layer with a surface, the point itself, not another part or side of it.
         layer_N: int16 (N,); the layer that a point belongs to, -1 for the background.
     """
 
@@ -103,12 +107,16 @@ def tracks(scene: Scene, queries_N3: npt.ArrayLike, layer_THW: npt.NDArray[np.in
             some = own[frames[own] == t]
             if matrices_T33 is not None:
                 points_NT2[some] = _moved(queries[some, 1:], matrices_T33 @ np.linalg.inv(matrices_T33[t]))
+            elif (seen := surface_points(scene, layer, t, queries[some, 1:])) is not None:
+                places_NT2 = seen.places_NT2()
+                points_NT2[some] = places_NT2 + (queries[some, 1:] - places_NT2[:, t])[:, None]
             points_NT2[some, t] = queries[some, 1:]
     is_visible_NT = np.zeros(points_NT2.shape[:2], np.bool_)
     for t in range(canvas.num_frames):
         here = np.flatnonzero(_is_inside(scene, points_NT2[:, t]))
         x, y = points_NT2[here, t].astype(np.int64).T
         is_visible_NT[here, t] = shown_THW[t, y, x] == layer_N[here]
+    _hide_far_sides(scene, queries, layer_N, points_NT2, is_visible_NT)
     return Tracks(points_NT2.astype(np.float32), is_visible_NT, layer_N)
 
 
@@ -127,7 +135,7 @@ def visible_layers(scene: Scene) -> npt.NDArray[np.int16]:
 def placements(scene: Scene, layer: int) -> Doubles | None:
     """Return the homographies (T, 3, 3) that take points of a layer, or of the background, to the canvas.
 
-    None for a picture that changes from frame to frame: it has no points to follow.
+    None for a picture that changes from frame to frame: it has no points to follow, or those of its surface.
     """
     picture = scene.background if layer == BACKGROUND else scene.layers[layer].texture
     if picture.ndim == 4:
@@ -145,12 +153,35 @@ def _write_flow(
 ) -> None:
     for layer in np.unique(layer_HW).tolist():
         matrices_T33 = placements(scene, layer)
-        if matrices_T33 is None:
-            continue
         rows, columns = np.nonzero(layer_HW == layer)
         points_N2 = np.stack([columns + 0.5, rows + 0.5], axis=1)
+        if matrices_T33 is None:
+            if (seen := surface_points(scene, layer, now, points_N2)) is not None:
+                places_NT2 = seen.places_NT2([now, then])
+                flow_HW2[rows, columns] = places_NT2[:, 1] - places_NT2[:, 0]
+            continue
         moved_NT2 = _moved(points_N2, (matrices_T33[then] @ np.linalg.inv(matrices_T33[now]))[None])
         flow_HW2[rows, columns] = moved_NT2[:, 0] - points_N2
+
+
+def _hide_far_sides(
+    scene: Scene, queries: Doubles, layer_N: npt.NDArray[np.int16], points_NT2: Doubles, is_visible_NT: Any
+) -> None:
+    """Mark points of surfaces as hidden where their pixel shows another point of the same layer."""
+    for layer in np.unique(layer_N).tolist():
+        if placements(scene, layer) is not None:
+            continue
+        for t in range(scene.canvas.num_frames):
+            some = np.flatnonzero((layer_N == layer) & is_visible_NT[:, t])
+            seen = surface_points(scene, layer, t, points_NT2[some, t])
+            if seen is None:
+                continue
+            # What is shown here now was, in the frame of the query, where the query is: or it is another point.
+            asked = queries[some, 0].astype(np.int64)
+            then_N2 = seen.places_NT2()[np.arange(len(some)), asked]
+            with np.errstate(invalid="ignore"):
+                is_same = np.hypot(*(then_N2 - queries[some, 1:]).T) <= SAME_POINT_PX
+            is_visible_NT[some, t] = is_same | (asked == t)
 
 
 def _moved(points_N2: Doubles, matrices_T33: Doubles) -> Doubles:

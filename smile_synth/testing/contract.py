@@ -12,7 +12,7 @@ import hashlib
 import math
 import pickle
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +27,8 @@ from smile_synth.generator.registry import find, first_sentence
 from smile_synth.randomness import clip_rng
 from smile_synth.recipe.assets import AssetsParams
 from smile_synth.render import render
+from smile_synth.render.surfaces import surface_points
+from smile_synth.render.truth import visible_layers
 from smile_synth.scene import NO_ASSET, Canvas, Layer, Scene
 
 SMALL = Canvas(64, 64, 8)
@@ -34,6 +36,9 @@ ODD = Canvas(48, 76, 5)
 CLIPS = 6
 # A generator whose objects are hardly ever seen has its places or sizes wrong.
 LEAST_SEEN = 0.5
+# At edges a pixel shows what lies beside its middle; elsewhere a surface's point lies in it.
+FARTHEST_SURFACE_PX = 1.0
+MOST_FAR = 0.02
 
 
 class ContractBroken(AssertionError):  # noqa: N818 - it is an assertion: pytest shows it as one
@@ -208,6 +213,40 @@ def check_objects_are_seen(subject: Subject) -> None:
     expect(share >= LEAST_SEEN, f"only {share:.0%} of {len(seen)} objects are ever seen on the canvas: check poses")
 
 
+def check_surfaces_lie_where_they_are_drawn(subject: Subject) -> None:
+    """gives surfaces, if any, that lie where they are drawn"""
+    generator = subject.build()
+    for clip in range(CLIPS):
+        scene = subject.scene(generator, clip)
+        for layer, distances_N in surface_distances(scene):
+            far = float((distances_N > FARTHEST_SURFACE_PX).mean()) if len(distances_N) else 0.0
+            whose = "the background" if layer < 0 else f"object {layer}"
+            expect(
+                far <= MOST_FAR,
+                f"{far:.0%} of the surface of {whose} in clip {clip} is projected more than {FARTHEST_SURFACE_PX} px "
+                "from the pixels that show it: check points and projections",
+            )
+
+
+def surface_distances(scene: Scene) -> Iterator[tuple[int, npt.NDArray[np.float64]]]:
+    """Yield the layer of every surface (-1: background), and how far its points are from the pixels that show them."""
+    drawn_THW = visible_layers(scene)
+    surfaces = {-1: scene.background_surface, **{k: layer.surface for k, layer in enumerate(scene.layers)}}
+    for layer, surface in surfaces.items():
+        if surface is None:
+            continue
+        distances = []
+        for t in range(scene.canvas.num_frames):
+            rows, columns = np.nonzero(drawn_THW[t] == layer)
+            middles_N2 = np.stack([columns + 0.5, rows + 0.5], axis=1)
+            seen = surface_points(scene, layer, t, middles_N2)
+            if seen is not None:
+                apart_N2 = seen.places_NT2([t])[:, 0] - middles_N2
+                distances.append(np.hypot(apart_N2[:, 0], apart_N2[:, 1]))
+        found_N = np.concatenate(distances)
+        yield layer, found_N[np.isfinite(found_N)]
+
+
 def check_pickles(subject: Subject) -> None:
     """survives pickling, which is how it reaches worker processes"""
     generator = subject.build()
@@ -231,6 +270,7 @@ CHECKS: tuple[Check, ...] = (
     check_promises_hold,
     check_labels_are_declared,
     check_objects_are_seen,
+    check_surfaces_lie_where_they_are_drawn,
     check_pickles,
 )
 
@@ -285,6 +325,9 @@ class GeneratorContract:
     def test_objects_are_seen(self) -> None:
         check_objects_are_seen(self.subject)
 
+    def test_surfaces_lie_where_they_are_drawn(self) -> None:
+        check_surfaces_lie_where_they_are_drawn(self.subject)
+
     def test_pickles(self) -> None:
         check_pickles(self.subject)
 
@@ -312,6 +355,9 @@ def _arrays(scene: Scene) -> list[npt.NDArray[Any]]:
         arrays.append(scene.camera_T33)
     for layer in scene.layers:
         arrays += [layer.texture, layer.pose_T6, layer.opacity_T]
+    for surface in (scene.background_surface, *(layer.surface for layer in scene.layers)):
+        if surface is not None:
+            arrays += [surface.points_THW3, surface.parts_THW, surface.projections_PT34]
     return arrays
 
 

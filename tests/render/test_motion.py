@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from smile_synth.render import coverage, render, render_into
 from smile_synth.render.coverage import Coverage
 from smile_synth.render.motion_kernel import MAX_MOTION_PX
 from smile_synth.render.renderer import draw
-from smile_synth.scene import Canvas, Layer, Scene
+from smile_synth.scene import Canvas, Layer, Scene, Surface
 
 ALL_CHECKS = list(HealthCheck)
 
@@ -49,19 +50,36 @@ def scenes(draw: st.DrawFn) -> Scene:
     t = np.arange(canvas.num_frames)
     layers = []
     for _ in range(draw(st.integers(0, 5))):
-        frames = canvas.num_frames if draw(st.integers(0, 5)) == 0 else None
+        frames = canvas.num_frames if draw(st.integers(0, 3)) == 0 else None
         texture = paint(*rng.integers(1, 40, 2), alpha=draw(st.sampled_from([None, 255, 128])), frames=frames)
         speed = rng.normal(0, 4, 2)
         x, y = rng.uniform(0, canvas.width) + speed[0] * t, rng.uniform(0, canvas.height) + speed[1] * t
         size, angle = np.exp(rng.uniform(-1.5, 1) + rng.normal(0, 0.1) * t), rng.uniform(-3, 3) + rng.normal(0, 0.2) * t
         opacity = rng.choice([0.0, 0.4, 1.0], canvas.num_frames)
-        layers.append(moving(x, y, frames=len(t), size_px=size, angle_rad=angle, texture=texture, opacity=opacity))
+        layer = moving(x, y, frames=len(t), size_px=size, angle_rad=angle, texture=texture, opacity=opacity)
+        if frames is not None and rng.random() < 0.7:
+            layer = replace(layer, surface=_surface(rng, texture))
+        layers.append(layer)
     kind = draw(st.sampled_from(["none", "affine", "perspective", "still"]))
     size = (canvas.height, canvas.width) if kind == "none" else tuple(rng.integers(4, 60, 2))
     camera = None if kind == "none" else _cameras(rng, canvas, kind)
-    time_axis = (canvas.num_frames,) if draw(st.integers(0, 5)) == 0 else ()
+    time_axis = (canvas.num_frames,) if draw(st.integers(0, 3)) == 0 else ()
     background = rng.integers(0, 256, (*time_axis, *size, 3), np.uint8)
-    return Scene(canvas, background, camera, tuple(layers))
+    surface = _surface(rng, background) if time_axis and camera is None and rng.random() < 0.7 else None
+    return Scene(canvas, background, camera, tuple(layers), background_surface=surface)
+
+
+def _surface(rng: np.random.Generator, picture: np.ndarray) -> Surface:
+    """Return points and parts anywhere, some of them undefined, under perspective; some stand still."""
+    frames, height, width = picture.shape[:3]
+    points = rng.normal(0, 1, (rng.choice([1, frames]), height, width, 3))
+    points[rng.random(points.shape[:3]) < rng.choice([0, 0.1])] = np.nan
+    parts = rng.integers(0, 3, points.shape[:3], dtype=np.uint8)
+    t = np.arange(frames)[:, None, None] * (rng.random() < 0.8)
+    projections = rng.normal(0, 9, (3, 1, 3, 4)) + t * rng.normal(0, 2, (3, 1, 3, 4))
+    projections[:, :, 2] = rng.normal(0, 0.1, (3, 1, 4)) + t[..., 0] * rng.normal(0, 0.01, (3, 1, 4))
+    projections[:, :, 2, 3] += 1
+    return Surface(points.astype(np.float32), parts, projections.astype(np.float32))
 
 
 def _cameras(rng: np.random.Generator, canvas: Canvas, kind: str) -> np.ndarray:
