@@ -18,10 +18,12 @@ class SurfacePoints:
     """Points of a surface.
 
     Args:
+        parts_N: uint8 (N,); which part each belongs to.
         points_N3: float64 (N, 3); in the coordinates of their parts, NaN where nothing can be followed.
         projections_NT34: float64 (N, T, 3, 4); where each goes.
     """
 
+    parts_N: npt.NDArray[np.uint8]
     points_N3: Doubles
     projections_NT34: Doubles
 
@@ -54,6 +56,7 @@ def surface_points(scene: Scene, layer: int, frame: int, points_N2: Doubles) -> 
     source = min(frame, len(surface.parts_THW) - 1)
     parts_N = surface.parts_THW[source, rows, columns]
     return SurfacePoints(
+        parts_N,
         surface.points_THW3[source, rows, columns].astype(np.float64),
         surface.projections_PT34.astype(np.float64)[parts_N],
     )

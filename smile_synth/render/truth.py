@@ -168,20 +168,25 @@ def _hide_far_sides(
     scene: Scene, queries: Doubles, layer_N: npt.NDArray[np.int16], points_NT2: Doubles, is_visible_NT: Any
 ) -> None:
     """Mark points of surfaces as hidden where their pixel shows another point of the same layer."""
+    asked_N = queries[:, 0].astype(np.int64)
     for layer in np.unique(layer_N).tolist():
         if placements(scene, layer) is not None:
             continue
+        part_N = np.zeros(len(queries), np.uint8)
+        for t in np.unique(asked_N).tolist():
+            own = np.flatnonzero((layer_N == layer) & (asked_N == t))
+            if (asked := surface_points(scene, layer, t, queries[own, 1:])) is not None:
+                part_N[own] = asked.parts_N
         for t in range(scene.canvas.num_frames):
             some = np.flatnonzero((layer_N == layer) & is_visible_NT[:, t])
             seen = surface_points(scene, layer, t, points_NT2[some, t])
             if seen is None:
                 continue
             # What is shown here now was, in the frame of the query, where the query is: or it is another point.
-            asked = queries[some, 0].astype(np.int64)
-            then_N2 = seen.places_NT2()[np.arange(len(some)), asked]
+            then_N2 = seen.places_NT2()[np.arange(len(some)), asked_N[some]]
             with np.errstate(invalid="ignore"):
-                is_same = np.hypot(*(then_N2 - queries[some, 1:]).T) <= SAME_POINT_PX
-            is_visible_NT[some, t] = is_same | (asked == t)
+                is_near = np.hypot(*(then_N2 - queries[some, 1:]).T) <= SAME_POINT_PX
+            is_visible_NT[some, t] = is_near & (seen.parts_N == part_N[some]) | (asked_N[some] == t)
 
 
 def _moved(points_N2: Doubles, matrices_T33: Doubles) -> Doubles:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from smile_synth.render.truth import BACKGROUND, MIN_ALPHA, Truth, tracks, truth
+from smile_synth.render.surfaces import BACKGROUND
+from smile_synth.render.truth import MIN_ALPHA, Truth, tracks, truth
 from smile_synth.scene import Canvas, Scene
 from smile_synth.store.spec import ArraySpec
 
