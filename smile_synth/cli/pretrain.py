@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from smile_synth.cli.stores import RecipeFolder, TrustCode
+from smile_synth.cli.stores import RecipeFolder, TrustCode, open_data
 
 if TYPE_CHECKING:
     from smile_synth.training.summary import RunSummary
@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 def pretrain(
     recipe: Annotated[str, typer.Argument(help="Bundled recipe or YAML file with a pretrain section.")],
     data: Annotated[
-        list[str], typer.Option("--data", "-d", help="Finished store or its URL; repeat it to mix several.")
+        list[str],
+        typer.Option(
+            "--data",
+            "-d",
+            help="Finished store or its URL, repeated to mix several; or stream:RECIPE, without a store.",
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")],
     resume: Annotated[
@@ -46,15 +51,15 @@ def pretrain(
     Examples:
       smile-synth pretrain demo -d clips.zarr -o runs/first
       smile-synth pretrain demo -d clips.zarr -o runs/first --resume
+      smile-synth pretrain demo -d stream:demo -o runs/first         (clips rendered as they are needed, none twice)
       smile-synth pretrain smile-vit-b -d clips.zarr -o runs/b --dry-run
       smile-synth pretrain smile-vit-b -d clips.zarr -o runs/b --max-hours 0.9
       smile-synth pretrain smile-vit-b -d clips.zarr -o runs/b --processes 8
     """
     from smile_synth.recipe.recipe import load_recipe
-    from smile_synth.store import Store
 
     loaded = load_recipe(recipe, set_ or ())
-    stores = [Store.open(path, folder=folder, trust_code=trust_code) for path in data]
+    stores = [open_data(path, folder, trust_code) for path in data]
     if processes > 1 and "RANK" not in os.environ:
         from smile_synth.machine.launch import launch
 

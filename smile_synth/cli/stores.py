@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from smile_synth.errors import printable
+from smile_synth.errors import StoreError, printable
 
 if TYPE_CHECKING:
     from smile_synth.store import Store
@@ -20,6 +20,20 @@ RecipeFolder = Annotated[
     Path | None,
     typer.Option("--folder", help="Where relative paths of a virtual store's recipe start.  [default: as recorded]"),
 ]
+
+
+def open_data(text: str, folder: Path | None, trust_code: bool) -> Store:
+    """Open what ``--data`` names: a store, or the stream of a recipe (``stream:RECIPE``)."""
+    from smile_synth.store import Store
+    from smile_synth.store.stream import PREFIX, Stream
+
+    if not text.startswith(PREFIX):
+        return Store.open(text, folder=folder, trust_code=trust_code)
+    if folder is not None or trust_code:
+        raise StoreError(f"{text} is a stream; --folder and --trust-code go with stores")
+    from smile_synth.recipe.recipe import load_recipe
+
+    return Stream(load_recipe(text.removeprefix(PREFIX)))
 
 
 def show_store(store: Store) -> None:

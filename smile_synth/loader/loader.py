@@ -1,78 +1,47 @@
-"""Shuffled uint8 batches from one or several stores: read by threads, in an order that nothing disturbs."""
+"""Shuffled uint8 batches from one or several stores, or from a stream, in an order that nothing disturbs."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import time
-import weakref
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
 from types import TracebackType
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from smile_synth.errors import DamagedStoreError, LoaderError
+from smile_synth.loader.batch import Batch, ClipFeatures
+from smile_synth.loader.buffers import Buffers, OwnBuffers, SharedBuffers
+from smile_synth.loader.checks import (
+    check_choices,
+    check_features,
+    check_split,
+    check_stores,
+    check_streams,
+    motion_readers,
+)
+from smile_synth.loader.memory import BatchShape
 from smile_synth.loader.order import epoch_order, epoch_quotas
+from smile_synth.loader.pool import RenderPool, Task
 from smile_synth.machine.cores import num_cores
 from smile_synth.store import Store
 from smile_synth.store.fetching import ahead
 from smile_synth.store.rendering import ClipReader
+from smile_synth.store.spec import ArraySpec
 from smile_synth.store.storage.contract import IN_FLIGHT
+from smile_synth.store.stream import MOST_CLIPS, Stream
 
 CLIPS_A_TASK = 8
 LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, eq=False)
-class Batch:
-    """One rank's part of a global batch.
-
-    Args:
-        frames_BTHWC: uint8, in pinned memory if asked for.
-        boxes_BKT4: float32, xyxy in canvas pixels, NaN = absent.
-        clips_B: int64, clip numbers inside their stores.
-        store_B: int64, places of the stores in the loader's list.
-        first: place of the first clip in the global batch.
-        epoch: number of the epoch, from 0.
-        step: place of the batch in its epoch.
-        motion_BTHW2: float32 (B, T, H / cell, W / cell, 2), mean displacement to the next frame in pixels, NaN where
-            undefined; None unless the loader reads motion.
-        features_BND: float16 or float32 (B, N, D), cached features of a teacher; None unless the loader reads them.
-        position: where to resume once this batch is trained on, for ``Loader.load_position`` of any number of ranks.
-    """
-
-    frames_BTHWC: torch.Tensor
-    boxes_BKT4: torch.Tensor
-    clips_B: torch.Tensor
-    store_B: torch.Tensor
-    first: int
-    epoch: int
-    step: int
-    position: dict[str, Any]
-    motion_BTHW2: torch.Tensor | None = None
-    features_BND: torch.Tensor | None = None
-
-
-class ClipFeatures(Protocol):
-    """Features of every clip of a store, read from any thread."""
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(N, D) of one clip's features."""
-
-    @property
-    def dtype(self) -> Literal["float16", "float32"]:
-        """Type that features are read as without loss."""
-
-    def read_into(self, clip: int, out: npt.NDArray[Any]) -> None:
-        """Read one clip's features into float16 or float32 (N, D)."""
 
 
 @dataclass(frozen=True)
@@ -96,10 +65,11 @@ class Loader:
     """Endless batches of random clips; every clip comes exactly once an epoch, from all stores together.
 
     The order is a pure function of (seed, epoch). Clips are read by threads, straight into the batch; memory is that
-    of ``prefetch`` + 1 batches and those that the caller still holds.
+    of ``prefetch`` + 1 batches and those that the caller still holds. Clips of virtual stores and streams are rendered
+    by processes, straight into the batch too. The clips of a stream come in the order of their numbers, none twice.
 
     Args:
-        stores: what to read; all of one canvas.
+        stores: what to read; all of one canvas. A stream is read alone.
         batch_size: clips of a global batch, over all ranks.
         seed: decides the order.
         rank, world_size: which equal part of every global batch this loader reads.
@@ -112,6 +82,8 @@ class Loader:
         pin: put all of it into page-locked memory, for copies to a GPU that do not wait.
         prefetch: batches read ahead.
         threads: reading threads; by default one a core, and 32 for stores in object stores.
+        render_workers: processes that render clips; by default one a core, divided among the ranks of this host.
+        first_clip: of a stream, where epoch 0 starts.
 
     Raises:
         LoaderError: the stores do not go together, or a batch does not go over the ranks.
@@ -133,27 +105,36 @@ class Loader:
         pin: bool = False,
         prefetch: int = 2,
         threads: int | None = None,
+        render_workers: int | None = None,
+        first_clip: int = 0,
     ) -> None:
-        _check_stores(stores)
-        _check_split(batch_size, rank, world_size)
-        _check_choices(last, on_error, prefetch, threads)
+        check_stores(stores)
+        check_split(batch_size, rank, world_size)
+        check_choices(last, on_error, prefetch, threads, render_workers)
+        check_streams(stores, weights, first_clip)
         self.stores = tuple(stores)
         self.batch_size, self.seed, self.rank, self.world_size = batch_size, seed, rank, world_size
         self.canvas = stores[0].canvas
         self.max_objects = max(store.layout.array("boxes").item_shape[0] for store in stores)
-        self._readers = [(store.reader("frames"), store.reader("boxes")) for store in stores]
-        self._motion_readers = _motion_readers(stores) if motion else []
+        motions = motion_readers(stores) if motion else []
+        self._readers = {
+            place: (store.reader("frames"), store.reader("boxes"), *motions[place : place + 1])
+            for place, store in enumerate(stores)
+            if not store.is_virtual
+        }
         self._features = tuple(features)
-        _check_features(self._features, len(stores))
+        check_features(self._features, len(stores))
         self.skipped: list[tuple[str, int]] = []
         self.wait_seconds = 0.0
         self._last, self._on_error, self._pin, self._prefetch = last, on_error, pin, prefetch
+        self._first_clip, stream = first_clip, next((store for store in stores if isinstance(store, Stream)), None)
+        self._is_stream = stream is not None
         self._sizes = tuple(len(store) for store in stores)
-        self._quotas = epoch_quotas(self._sizes, weights)
+        self._quotas = epoch_quotas(self._sizes, weights) if stream is None else (self._epoch_of(stream),)
         self._num_clips = sum(self._quotas)
         self._check_not_empty()
         self._order = lru_cache(maxsize=2)(self._make_order)
-        self._buffers = _Buffers(self._local_size, self.canvas_shape, pin=pin)
+        self._pool, self._buffers = self._make_buffers(render_workers, motions[0].spec if motions else None)
         self._pending: deque[_Reading] = deque()
         self._next = self._issued = _Offset()
         self._is_remote = any(store.storage.is_remote for store in stores)
@@ -206,6 +187,8 @@ class Loader:
         """Stop reading, and say what was skipped."""
         self._drop_pending()
         self._executor.shutdown(cancel_futures=True)
+        if self._pool is not None:
+            self._pool.close()
         if self.skipped:
             named = ", ".join(f"{path} clip {clip}" for path, clip in self.skipped[:5])
             LOG.warning("%d damaged clips were skipped: %s", len(self.skipped), named)
@@ -229,8 +212,33 @@ class Loader:
                 f"make the batch smaller, or pad the last batch"
             )
 
+    def _epoch_of(self, stream: Stream) -> int:
+        """Return the clips of a stream's epoch: whole batches, since its clips never end."""
+        clips = MOST_CLIPS if stream.epoch_clips is None else stream.epoch_clips
+        if self._last == "drop" or stream.epoch_clips is None:
+            return clips // self.batch_size * self.batch_size
+        return -(-clips // self.batch_size) * self.batch_size
+
+    def _make_buffers(
+        self, render_workers: int | None, motion_spec: ArraySpec | None
+    ) -> tuple[RenderPool | None, Buffers]:
+        shape = BatchShape(
+            (self._local_size, *self.canvas_shape),
+            (self._local_size, self.max_objects, self.canvas.num_frames, 4),
+            (self._local_size, *motion_spec.item_shape) if motion_spec is not None else None,
+        )
+        rendered = [place for place, store in enumerate(self.stores) if store.is_virtual]
+        self._place_in_pool = {place: number for number, place in enumerate(rendered)}
+        if not rendered:
+            return None, OwnBuffers(shape, pin=self._pin)
+        datasets = [self.stores[place].renderer.dataset for place in rendered]
+        pool = RenderPool(datasets, shape, num_workers=render_workers or cores_of_a_rank())
+        return pool, SharedBuffers(shape, pool, pin=self._pin)
+
     def _fingerprint(self) -> str:
-        parts = [self.seed, self._quotas, [store.digest for store in self.stores]]
+        parts: list[Any] = [self.seed, self._quotas, [store.digest for store in self.stores]]
+        if self._is_stream:
+            parts.append(self._first_clip)
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
     def _describe(self, at: _Offset) -> dict[str, Any]:
@@ -260,9 +268,15 @@ class Loader:
     def _issue(self) -> _Reading:
         at = self._issued
         self._issued = self._normalised(_Offset(at.epoch, at.offset + self.batch_size))
-        reading = _Reading(self._plan(at))
-        for rows in self._tasks(reading.batch):
-            reading.tasks.append(self._executor.submit(self._read, reading, rows))
+        batch, memory = self._plan(at)
+        reading = _Reading(batch)
+        for rows in self._tasks(batch):
+            place = int(batch.store_B[rows[0]])
+            if self._pool is not None and place in self._place_in_pool:
+                clips = tuple(batch.clips_B[rows].tolist())
+                reading.tasks.append(self._pool.submit(Task(memory, tuple(rows), self._place_in_pool[place], clips)))
+            if place in self._readers or self._features:
+                reading.tasks.append(self._executor.submit(self._read, reading, rows))
         return reading
 
     def _tasks(self, batch: Batch) -> list[list[int]]:
@@ -273,34 +287,30 @@ class Loader:
         by_store = np.split(order, np.flatnonzero(np.diff(places[order])) + 1)
         return [rows[at : at + size].tolist() for rows in by_store for at in range(0, len(rows), size)]
 
-    def _plan(self, at: _Offset) -> Batch:
+    def _plan(self, at: _Offset) -> tuple[Batch, int]:
+        """Return a batch whose clips are not read yet, and the number of its memory."""
         first = self.rank * self._local_size
         places = at.offset + first + np.arange(self._local_size)
-        ids = self._order(at.epoch)[places % self._num_clips]
+        if self._is_stream:
+            ids = self._first_clip + at.epoch * self._num_clips + places
+        else:
+            ids = self._order(at.epoch)[places % self._num_clips]
         bounds = np.cumsum((0, *self._sizes))
         store_B = np.searchsorted(bounds, ids, side="right") - 1
-        return Batch(
-            frames_BTHWC=self._buffers.take(),
-            boxes_BKT4=self._empty_boxes(),
+        memory = self._buffers.take()
+        batch = Batch(
+            frames_BTHWC=memory.frames_BTHWC,
+            boxes_BKT4=memory.boxes_BKT4,
             clips_B=torch.from_numpy(ids - bounds[store_B]),
             store_B=torch.from_numpy(store_B.astype(np.int64)),
             first=first,
             epoch=at.epoch,
             step=at.offset // self.batch_size,
             position=self._describe(self._issued),
-            motion_BTHW2=self._empty_motion(),
+            motion_BTHW2=memory.motion_BTHW2,
             features_BND=self._empty_features(),
         )
-
-    def _empty_boxes(self) -> torch.Tensor:
-        shape = (self._local_size, self.max_objects, self.canvas.num_frames, 4)
-        return torch.full(shape, float("nan"), dtype=torch.float32, pin_memory=self._pin)
-
-    def _empty_motion(self) -> torch.Tensor | None:
-        if not self._motion_readers:
-            return None
-        shape = (self._local_size, *self._motion_readers[0].spec.item_shape)
-        return torch.empty(shape, dtype=torch.float32, pin_memory=self._pin)
+        return batch, memory.number
 
     def _empty_features(self) -> torch.Tensor | None:
         if not self._features:
@@ -311,24 +321,28 @@ class Loader:
 
     def _read(self, reading: _Reading, rows: Sequence[int]) -> None:
         batch = reading.batch
-        frames_BTHWC, boxes_BKT4 = batch.frames_BTHWC.numpy(), batch.boxes_BKT4.numpy()
         clips, place = batch.clips_B.numpy(), int(batch.store_B[rows[0]])
         numbers = clips[rows].tolist()
-        frames, boxes = (ahead(reader, numbers) for reader in self._readers[place])
-        motion = ahead(self._motion_readers[place], numbers) if self._motion_readers else None
+        readers = [ahead(reader, numbers) for reader in self._readers.get(place, ())]
         for row, clip in zip(rows, numbers, strict=True):
             try:
-                frames.read_into(clip, frames_BTHWC[row])
-                boxes.read_into(clip, boxes_BKT4[row, : boxes.spec.item_shape[0]])
-                if motion is not None and batch.motion_BTHW2 is not None:
-                    motion.read_into(clip, half_THW2 := np.empty(motion.spec.item_shape, motion.spec.dtype))
-                    batch.motion_BTHW2.numpy()[row] = half_THW2
+                if readers:
+                    self._read_clip(batch, row, clip, readers)
                 if batch.features_BND is not None:
                     self._features[place].read_into(clip, batch.features_BND.numpy()[row])
             except DamagedStoreError as error:
                 if self._on_error == "stop":
                     raise
                 reading.damaged[row] = error
+
+    def _read_clip(self, batch: Batch, row: int, clip: int, readers: Sequence[ClipReader]) -> None:
+        frames, boxes, *others = readers
+        frames.read_into(clip, batch.frames_BTHWC.numpy()[row])
+        boxes.read_into(clip, batch.boxes_BKT4.numpy()[row, : boxes.spec.item_shape[0]])
+        for motion in others:
+            assert batch.motion_BTHW2 is not None
+            motion.read_into(clip, half_THW2 := np.empty(motion.spec.item_shape, motion.spec.dtype))
+            batch.motion_BTHW2.numpy()[row] = half_THW2
 
     def _replace_damaged(self, reading: _Reading) -> None:
         if not reading.damaged:
@@ -353,79 +367,7 @@ class Loader:
         self._issued = self._next
 
 
-class _Buffers:
-    """Memory of batches, used again once nobody holds it: touching fresh pages costs a third of reading a clip.
-
-    Args:
-        batch_size: clips of a buffer.
-        clip_shape: (T, H, W, 3).
-        pin: whether the memory is page-locked.
-    """
-
-    def __init__(self, batch_size: int, clip_shape: Sequence[int], *, pin: bool) -> None:
-        self._shape, self._pin = (batch_size, *clip_shape), pin
-        self._free: deque[npt.NDArray[np.uint8]] = deque()
-
-    def take(self) -> torch.Tensor:
-        """Return uint8 memory for one batch, with anything in it."""
-        if self._pin:
-            # PyTorch's own pool knows of copies to the GPU that still run, and waits for them.
-            return torch.empty(self._shape, dtype=torch.uint8, pin_memory=True)
-        try:
-            memory = self._free.popleft()
-        except IndexError:
-            memory = np.empty(self._shape, np.uint8)
-        view = memory[:]
-        # The tensor and all its views hold `view`; when the last one goes, the memory is free again.
-        weakref.finalize(view, self._free.append, memory).atexit = False
-        return torch.from_numpy(view)
-
-
-def _check_stores(stores: Sequence[Store]) -> None:
-    if not stores:
-        raise LoaderError("a loader needs at least one store, got none")
-    shapes = {store.layout.array("frames").item_shape for store in stores}
-    if len(shapes) > 1:
-        found = "; ".join(f"{store.path}: {store.layout.array('frames').item_shape}" for store in stores)
-        raise LoaderError(f"stores must have clips of one shape (T, H, W, 3) to be mixed, got {found}")
-
-
-def _motion_readers(stores: Sequence[Store]) -> list[ClipReader]:
-    """Return what reads each store's motion."""
-    cells = [store.motion_cell_px for store in stores]
-    if None in cells:
-        store = stores[cells.index(None)]
-        raise LoaderError(
-            f"motion is asked for, but {store.path} holds none; render it again with "
-            "--set dataset.store.motion.cell_px=8, or another size that divides the canvas"
-        )
-    if len(set(cells)) > 1:
-        found = "; ".join(f"{store.path}: {cell_px} px" for store, cell_px in zip(stores, cells, strict=True))
-        raise LoaderError(f"stores must have motion in cells of one size to be mixed, got {found}")
-    return [store.reader("motion") for store in stores]
-
-
-def _check_features(features: Sequence[ClipFeatures], num_stores: int) -> None:
-    if features and len(features) != num_stores:
-        raise LoaderError(f"every store needs its cached features, got {len(features)} for {num_stores} stores")
-    shapes = sorted({cache.shape for cache in features})
-    if len(shapes) > 1:
-        raise LoaderError(f"cached features must have one shape (N, D) to be mixed, got {shapes}")
-
-
-def _check_split(batch_size: int, rank: int, world_size: int) -> None:
-    if world_size < 1 or not 0 <= rank < world_size:
-        raise LoaderError(f"rank must be 0 to world_size - 1, got rank {rank} of {world_size}")
-    if batch_size < 1 or batch_size % world_size:
-        raise LoaderError(
-            f"batch_size is over all ranks and must be a multiple of their number, got {batch_size} for {world_size}"
-        )
-
-
-def _check_choices(last: str, on_error: str, prefetch: int, threads: int | None) -> None:
-    if last not in ("drop", "pad"):
-        raise LoaderError(f"last must be 'drop' or 'pad', got {last!r}")
-    if on_error not in ("stop", "skip"):
-        raise LoaderError(f"on_error must be 'stop' or 'skip', got {on_error!r}")
-    if prefetch < 0 or (threads is not None and threads < 1):
-        raise LoaderError(f"prefetch must be 0 or more and threads 1 or more, got {prefetch} and {threads}")
+def cores_of_a_rank() -> int:
+    """Return how many cores each of the training processes on this host has for itself, at least 1."""
+    ranks = os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("SLURM_NTASKS_PER_NODE") or "1"
+    return max(1, num_cores() // max(1, int(ranks))) if ranks.isdecimal() else num_cores()

@@ -21,11 +21,11 @@ import numpy as np
 
 from smile_synth.errors import ClusterError
 from smile_synth.generator.dataset import Dataset
+from smile_synth.machine.processes import single_threaded
 from smile_synth.recipe.recipe import Recipe
 from smile_synth.store import Store
 from smile_synth.store.build import build_shard
 from smile_synth.store.clip_values import DrawnClip
-from smile_synth.store.engines.workers import single_threaded
 from smile_synth.store.layout import Layout, shard_file
 from smile_synth.store.manifest import Manifest
 from smile_synth.store.workspace import Workspace

@@ -43,4 +43,11 @@ class LoadingParams(StrictParams):
         "stop", description="at a damaged clip: stop the run and name it, or replace it by another clip and count it"
     )
     prefetch_batches: int = Field(2, ge=0, le=64, description="batches read ahead, each in memory")
+    render_workers: int | None = Field(
+        None,
+        ge=1,
+        le=1024,
+        description="processes of a rank that render the clips of virtual stores and streams; absent: one a core, "
+        "divided among the ranks of a host",
+    )
     augment: AugmentParams = Field(AugmentParams(), description="flips and crops on the device")

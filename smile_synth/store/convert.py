@@ -53,7 +53,7 @@ def materialise(store: Store, *, out: Path | None = None, workers: int = 0) -> S
     with _held(path):
         engine = in_processes(workers) if workers else in_this_process
         new = out or _beside(path, is_virtual=False)
-        fill_as(store.manifest.of_kind(None), store.rendering.dataset, new, engine=engine, label="materialise")
+        fill_as(store.manifest.of_kind(None), store.renderer.dataset, new, engine=engine, label="materialise")
         _check_sample(store, finish_store(new))
         return _put(path, new, out)
 

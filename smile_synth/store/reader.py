@@ -17,7 +17,7 @@ from smile_synth.scene import Canvas
 from smile_synth.store.array_reader import ArrayReader
 from smile_synth.store.fetching import ahead
 from smile_synth.store.layout import shard_file
-from smile_synth.store.rendering import ClipReader, Rendering
+from smile_synth.store.rendering import ClipReader, Renderer, renderer_of
 from smile_synth.store.root import Root, read_root
 from smile_synth.store.shard import CRC_NBYTES, MISSING, Tail, checked_payload, parse_tail
 from smile_synth.store.spec import ArraySpec
@@ -131,21 +131,21 @@ class Store:
         return self.manifest.virtual is not None
 
     @cached_property
-    def rendering(self) -> Rendering:
+    def renderer(self) -> Renderer:
         """What renders the clips of a virtual store, held to the digests that were made with it.
 
         Raises:
             StoreError: the clips cannot be rendered as they were; says what is another now.
             UntrustedCodeError: the recipe names code that may not be run.
         """
-        return Rendering(self.path, self.manifest, folder=self.folder, trust_code=self._trusts_code)
+        return renderer_of(self.path, self.manifest, self.folder, trust_code=self._trusts_code)
 
     def reader(self, name: str) -> ClipReader:
         """Return what reads, or renders, single clips of the array ``name``."""
         if name not in self._readers:
             spec = self.layout.array(name)
             self._readers[name] = (
-                self.rendering.reader(spec) if spec.is_rendered else ArrayReader(self.path, self.layout, spec)
+                self.renderer.reader(spec) if spec.is_rendered else ArrayReader(self.path, self.layout, spec)
             )
         return self._readers[name]
 

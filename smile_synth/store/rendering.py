@@ -1,4 +1,4 @@
-"""The large arrays of a virtual store, rendered from its recipe when they are read."""
+"""Clips rendered when they are read: one array of one clip at a time, from any thread."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import logging
 import threading
 from collections.abc import Iterable
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -39,56 +38,22 @@ class ClipReader(Protocol):
         """Read one clip's part of the array into ``out``, C-contiguous, of its type and item shape."""
 
 
-class Rendering:
-    """Renders the clips of a virtual store, and is held to the digests that were made with it.
+class Renderer:
+    """Renders the large arrays of clips.
 
     Args:
-        path: of the store.
-        root: what it says of itself.
-        folder: where relative paths of its recipe start.
-        trust_code: let the recipe run generators that no installed package registers.
+        dataset: where the clips come from.
+        layout: which arrays there are.
     """
 
-    def __init__(self, path: Location, root: Root, *, folder: Path, trust_code: bool) -> None:
-        self._path, self._root, self._folder = path, root, folder
-        self._trusts_code = trust_code
+    def __init__(self, dataset: Dataset, layout: Layout) -> None:
+        self.dataset, self._layout = dataset, layout
         self._sampling = threading.Lock()
         self._kept = threading.local()
 
-    @cached_property
-    def dataset(self) -> Dataset:
-        """Where the clips come from.
-
-        Raises:
-            StoreError: they cannot be rendered as they were; says what is another now.
-            UntrustedCodeError: the recipe names code that may not be run.
-        """
-        with self._sampling:
-            dataset = stored_dataset(self._path, self._root, self._folder, trust_code=self._trusts_code)
-        now = Manifest.of(dataset, self._root.recipe)
-        difference = first_difference(self._root, now)
-        if difference and differs_beyond_code(self._root, now):
-            raise StoreError(
-                f"{self._path} is virtual, and its clips cannot be rendered as they were: {difference}; "
-                f"change that back, or render the store again"
-            )
-        if difference:
-            self._prove(dataset, difference)
-        return dataset
-
     def reader(self, spec: ArraySpec) -> RenderedReader:
-        """Return what renders single clips of an array; everything that can be checked before is checked here.
-
-        Raises:
-            StoreError: they cannot be rendered as they were.
-            UntrustedCodeError: the recipe names code that may not be run.
-        """
-        assert len(self.dataset) == self._root.num_clips
+        """Return what renders single clips of an array."""
         return RenderedReader(self, spec)
-
-    def differing(self, shard: int) -> list[tuple[str, int]]:
-        """Return array and clip of every sampled clip of a shard that is rendered with other values than it was."""
-        return self._differing(self.dataset, shard)
 
     def draw(self, clip: int, name: str) -> npt.NDArray[Any]:
         """Return one clip's part of an array, in memory that this thread's next call may overwrite.
@@ -99,41 +64,28 @@ class Rendering:
         # Frames and motion come from one drawing, since who reads one mostly reads the other; truth costs far more.
         names = (FRAMES, name) if name.startswith("truth/") else (FRAMES, "motion")
         kept = self._kept.__dict__.setdefault("drawings", {})
-        drawing = kept.setdefault(names, _Drawing(self._root.layout, names))
+        if names not in kept:
+            kept[names] = _Drawing(self._layout, names)
+        drawing: _Drawing = kept[names]
         if drawing.clip != clip:
             drawing.clip = None
-            self._draw(self.dataset, clip, drawing.drawn)
+            self.draw_all(clip, drawing.drawn)
             drawing.clip = clip
-        values: npt.NDArray[Any] = drawing.drawn.arrays[name]
-        return values
+        return drawing.drawn.arrays[name]
 
-    def _draw(self, dataset: Dataset, clip: int, drawn: DrawnClip) -> None:
+    def draw_all(self, clip: int, drawn: DrawnClip) -> None:
+        """Draw every array that ``drawn`` has.
+
+        Raises:
+            GeneratorError: the clip cannot be rendered; names clip, seed and how to repeat it.
+        """
         # Generators and their images are made for one thread; drawing is not, and is most of the work.
         with self._sampling:
-            scene = dataset.sample(clip)
+            scene = self.dataset.sample(clip)
         try:
             drawn.draw(scene)
         except (SceneError, GeneratorError) as error:
-            raise dataset.failure(clip, f"the scene cannot be rendered: {error}") from error
-
-    def _prove(self, dataset: Dataset, difference: str) -> None:
-        num_shards = self._root.layout.num_shards
-        chosen = sorted({int(place) for place in np.linspace(0, num_shards - 1, min(SHARDS_TO_PROVE, num_shards))})
-        for shard in chosen:
-            for array, clip in self._differing(dataset, shard):
-                raise StoreError(
-                    f"{self._path} is virtual, and its clips are no longer rendered as they were (array {array}, clip "
-                    f"{clip}): {difference}; install what it was made with, or render the store again"
-                )
-        LOG.warning("%s: %s; a sample of its clips still has the same bytes", self._path, difference)
-
-    def _differing(self, dataset: Dataset, shard: int) -> list[tuple[str, int]]:
-        layout = self._root.layout
-        sample, drawn = ClipSample(layout, shard), DrawnClip(layout)
-        for clip in sample.clips:
-            self._draw(dataset, clip, drawn)
-            sample.add(clip, drawn.arrays)
-        return sample.differing({name: seals[shard] for name, seals in self._root.shard_seals.items()})
+            raise self.dataset.failure(clip, f"the scene cannot be rendered: {error}") from error
 
 
 class _Drawing:
@@ -146,16 +98,16 @@ class _Drawing:
 
 
 class RenderedReader:
-    """Renders single clips of one array of a virtual store, from any thread.
+    """Renders single clips of one array, from any thread.
 
     Args:
-        rendering: of the store.
+        renderer: of the clips.
         spec: which array.
     """
 
-    def __init__(self, rendering: Rendering, spec: ArraySpec) -> None:
+    def __init__(self, renderer: Renderer, spec: ArraySpec) -> None:
         self.spec = spec
-        self._rendering = rendering
+        self._renderer = renderer
 
     def read_into(self, clip: int, out: npt.NDArray[Any]) -> None:
         """Render one clip's part of the array into ``out``.
@@ -166,6 +118,52 @@ class RenderedReader:
 
         Raises:
             GeneratorError: the clip cannot be rendered; names clip, seed and how to repeat it.
-            StoreError: the store's clips cannot be rendered as they were.
         """
-        out[...] = self._rendering.draw(clip, self.spec.name)
+        out[...] = self._renderer.draw(clip, self.spec.name)
+
+
+def renderer_of(path: Location, root: Root, folder: Path, *, trust_code: bool) -> Renderer:
+    """Return what renders the clips of a virtual store, held to the digests that were made with it.
+
+    Args:
+        path: of the store.
+        root: what it says of itself.
+        folder: where relative paths of its recipe start.
+        trust_code: let the recipe run generators that no installed package registers.
+
+    Raises:
+        StoreError: the clips cannot be rendered as they were; says what is another now.
+        UntrustedCodeError: the recipe names code that may not be run.
+    """
+    dataset = stored_dataset(path, root, folder, trust_code=trust_code)
+    renderer, now = Renderer(dataset, root.layout), Manifest.of(dataset, root.recipe)
+    difference = first_difference(root, now)
+    if difference and differs_beyond_code(root, now):
+        raise StoreError(
+            f"{path} is virtual, and its clips cannot be rendered as they were: {difference}; change that back, or "
+            f"render the store again"
+        )
+    if difference:
+        _prove(path, root, renderer, difference)
+    return renderer
+
+
+def _prove(path: Location, root: Root, renderer: Renderer, difference: str) -> None:
+    num_shards = root.layout.num_shards
+    chosen = sorted({int(place) for place in np.linspace(0, num_shards - 1, min(SHARDS_TO_PROVE, num_shards))})
+    for shard in chosen:
+        for array, clip in differing_clips(renderer, root, shard):
+            raise StoreError(
+                f"{path} is virtual, and its clips are no longer rendered as they were (array {array}, clip {clip}): "
+                f"{difference}; install what it was made with, or render the store again"
+            )
+    LOG.warning("%s: %s; a sample of its clips still has the same bytes", path, difference)
+
+
+def differing_clips(renderer: Renderer, root: Root, shard: int) -> list[tuple[str, int]]:
+    """Return array and clip of every sampled clip of a shard that is not rendered with the values that it had."""
+    sample, drawn = ClipSample(root.layout, shard), DrawnClip(root.layout)
+    for clip in sample.clips:
+        renderer.draw_all(clip, drawn)
+        sample.add(clip, drawn.arrays)
+    return sample.differing({name: seals[shard] for name, seals in root.shard_seals.items()})

@@ -21,6 +21,7 @@ from smile_synth.store.consistency import inconsistencies
 from smile_synth.store.layout import shard_file
 from smile_synth.store.manifest import Manifest, first_difference
 from smile_synth.store.reader import Store
+from smile_synth.store.rendering import differing_clips
 from smile_synth.store.root import (
     holds_only_ours,
     is_as_written,
@@ -90,7 +91,7 @@ def _check_sample(store: Store) -> Iterator[Damage]:
     layout = store.layout
     with track(layout.num_shards, "render the sample", unit="shards") as progress:
         for shard in range(layout.num_shards):
-            for array, clip in store.rendering.differing(shard):
+            for array, clip in differing_clips(store.renderer, store.manifest, shard):
                 yield Damage("", "rendering it gives other values than when the store was made", array, shard, clip)
             progress.advance()
 

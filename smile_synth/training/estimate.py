@@ -55,7 +55,7 @@ def _sizes(job: Job, learner: Learner) -> Rows:
         ("target", _target(learner)),
         ("teacher", job.teacher_note),
         ("tokens", f"{grid.tubelets} x {grid.rows} x {grid.columns} = {grid.num_tokens}, {cost.num_visible} visible"),
-        ("clips", f"{job.num_clips} in {len(job.stores)} store(s)"),
+        ("clips", f"{job.clips_text} from {', '.join(str(store.path) for store in job.stores)}"),
         ("processes", f"{job.world.size} x {job.world.device}, {str(learner.precision).removeprefix('torch.')}"),
     ]
 
@@ -134,6 +134,7 @@ def _time_update(job: Job, learner: Learner, stage: MaskedStage, count: int) -> 
         world_size=world.size,
         motion=job.params.uses_motion,
         features=job.features,
+        render_workers=1,
     ) as loader:
         batch = next(iter(loader))
     motion = None if batch.motion_BTHW2 is None else batch.motion_BTHW2.to(world.device)

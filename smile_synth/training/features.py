@@ -10,6 +10,7 @@ from smile_synth.errors import TrainingError
 from smile_synth.masking.grid import TokenGrid
 from smile_synth.recipe.recipe import Recipe
 from smile_synth.store import Store
+from smile_synth.store.stream import Stream
 from smile_synth.teachers.cache import CacheSource, FeatureCache
 
 
@@ -45,6 +46,13 @@ def find_features(
                 "holds: leave augment out, or set teacher.cache to 'auto'"
             )
         return (), f"{name}, run on every clip, since loading.augment changes frames"
+    if any(isinstance(store, Stream) for store in stores):
+        if teacher.cache == "require":
+            raise TrainingError(
+                "pretrain.teacher.cache is 'require', but a stream shows no clip twice, so nothing of it is cached: "
+                "set teacher.cache to 'auto', or render the recipe into a store"
+            )
+        return (), f"{name}, run on every clip of the stream"
     sources = [CacheSource.of(store, teacher, grid, folder=recipe.folder, device=device) for store in stores]
     # Looked for one after the other: the first missing one decides.
     found: list[FeatureCache] = []

@@ -14,6 +14,7 @@ from smile_synth.masking.grid import TokenGrid
 from smile_synth.masking.masks import motion_cells
 from smile_synth.recipe.pretrain import MotionTargetParams
 from smile_synth.store import Store
+from smile_synth.store.stream import epoch_clips
 
 # Enough for three digits of the standard deviation; fewer where the stores hold fewer.
 CLIPS_TO_MEASURE = 1024
@@ -102,7 +103,7 @@ def measure_motion(
         SmileSynthError: a store cannot be read.
         ModelError: the motion's cells do not fit the tokens.
     """
-    num_clips = min(CLIPS_TO_MEASURE, sum(store.num_clips for store in stores))
+    num_clips = min(CLIPS_TO_MEASURE, epoch_clips(stores) or CLIPS_TO_MEASURE)
     batch_size = min(CLIPS_AT_ONCE, num_clips)
     squares, count = 0.0, 0
     with Loader(stores, batch_size=batch_size, seed=0, weights=weights, motion=True) as loader:

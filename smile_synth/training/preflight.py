@@ -11,11 +11,13 @@ from typing import Any
 import torch
 
 from smile_synth.errors import CheckpointError, StoreError, TrainingError
+from smile_synth.loader.checks import check_streams
 from smile_synth.masking.grid import TokenGrid, num_masked
 from smile_synth.recipe.pretrain import PretrainParams
 from smile_synth.recipe.recipe import Recipe
 from smile_synth.scene import Canvas
 from smile_synth.store import Store
+from smile_synth.store.stream import MOST_CLIPS, Stream, epoch_clips
 from smile_synth.teachers.cache import FeatureCache
 from smile_synth.teachers.teacher import build_teacher
 from smile_synth.training.cost import state_bytes
@@ -30,7 +32,7 @@ from smile_synth.training.stages import MaskedStage, Stage, locate, plan_stages
 
 # Keys of ``pretrain.loading`` that may change from one start of a run to the next: the order of the clips does not
 # depend on them.
-FREE_LOADING = ("on_error", "prefetch_batches")
+FREE_LOADING = ("on_error", "prefetch_batches", "render_workers")
 CHECKPOINTS_AT_ONCE = 3
 
 
@@ -66,9 +68,18 @@ class Job:
     seen: tuple[int, ...] = ()
 
     @property
-    def num_clips(self) -> int:
-        """Clips of all stores together."""
-        return sum(store.num_clips for store in self.stores)
+    def clips_text(self) -> str:
+        """How many clips there are, for people."""
+        num_clips = epoch_clips(self.stores)
+        if not isinstance(self.stores[0], Stream):
+            return f"{num_clips} clips"
+        return "clips of a stream" if num_clips is None else f"clips of a stream, {num_clips} an epoch"
+
+    def first_clip(self, number: int) -> int:
+        """Return where a stage begins in a stream: behind the clips of the stages before; 0 for stores."""
+        if not isinstance(self.stores[0], Stream):
+            return 0
+        return sum(stage.num_steps * stage.clips_per_batch for stage in self.stages[:number])
 
 
 def check(recipe: Recipe, stores: Sequence[Store], out: Path, *, resume: bool, world: World) -> Job:
@@ -91,10 +102,11 @@ def check(recipe: Recipe, stores: Sequence[Store], out: Path, *, resume: bool, w
     canvas = _check_stores(stores, recipe)
     student = params.student
     grid = TokenGrid.of(canvas, tubelet_size=student.tubelet_size, patch_size=student.patch_size)
-    stages = plan_stages(params, sum(store.num_clips for store in stores))
+    stages = plan_stages(params, epoch_clips(stores))
     for stage in stages:
         _check_masks(stage, grid, stores)
         check_division(stage, world, section="pretrain", micro_batch=params.runtime.micro_batch)
+    _check_stream(stores, params, stages)
     if params.uses_motion:
         check_motion(stores, grid, params.target.motion_or_default, recipe.typed)
     state, note, seen = find_state(
@@ -191,6 +203,15 @@ def _check_stores(stores: Sequence[Store], recipe: Recipe) -> Canvas:
     return first
 
 
+def _check_stream(stores: Sequence[Store], params: PretrainParams, stages: Sequence[MaskedStage]) -> None:
+    check_streams(stores, params.loading.weights, 0)
+    needed = sum(stage.num_steps * stage.clips_per_batch for stage in stages)
+    if isinstance(stores[0], Stream) and needed > MOST_CLIPS:
+        raise TrainingError(
+            f"a stream has {MOST_CLIPS} clips, this training would take {needed}; train for fewer steps"
+        )
+
+
 def _check_masks(stage: MaskedStage, grid: TokenGrid, stores: Sequence[Store]) -> None:
     num_masked(stage.mask, grid)
     if stage.mask.uses_boxes and not any(store.max_objects for store in stores):
@@ -226,8 +247,8 @@ def _check_state(
     began_with = state.get("stores")
     if began_with is not None and began_with != [store.digest for store in stores]:
         raise CheckpointError(
-            "the run began with other stores, or with these in another order; "
-            "give the same --data in the same order, or start a new run with another --out"
+            "the run began with other stores, or with these in another order, or, of a stream, with another recipe, "
+            "seed, images or code; give the same --data in the same order, or start a new run with another --out"
         )
 
 

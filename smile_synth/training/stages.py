@@ -63,22 +63,44 @@ class MaskedStage(Stage):
         return super().rate(step)
 
 
-def plan_stages(params: PretrainParams, num_clips: int) -> tuple[MaskedStage, ...]:
+def plan_stages(params: PretrainParams, num_clips: int | None) -> tuple[MaskedStage, ...]:
     """Lay the recipe's stages out over a dataset.
 
     Args:
         params: the recipe's section ``pretrain``.
-        num_clips: clips of all stores together.
+        num_clips: clips of all stores together, or of a stream's epoch; None for a stream that has no epochs.
 
     Raises:
-        TrainingError: the store has fewer clips than a batch, or a warm-up is longer than its stage.
+        TrainingError: the store has fewer clips than a batch, a warm-up is longer than its stage, or the recipe counts
+            in epochs where there are none.
     """
+    if num_clips is None:
+        _refuse_epochs(params)
     return tuple(_lay_out(params, stage, num_clips) for stage in params.plan)
 
 
-def _lay_out(params: PretrainParams, stage: StageParams, num_clips: int) -> MaskedStage:
+def _refuse_epochs(params: PretrainParams) -> None:
+    """Refuse a recipe that counts in epochs."""
+    counted = ["pretrain.watch.probe_every_epochs"] if params.watch.probe_every_epochs else []
+    for stage in params.plan:
+        optimizer = stage.optimizer or params.optimizer
+        counted += [f"epochs of stage {stage.name!r}"] if stage.epochs is not None else []
+        if optimizer.warmup_steps is None and optimizer.warmup_epochs != 0:
+            counted.append(f"the warm-up of stage {stage.name!r} (give optimizer.warmup_steps instead)")
+    if counted:
+        raise TrainingError(
+            f"a stream has no epochs unless its recipe says how many clips make one: {counted[0]} needs dataset.clips; "
+            f"write it into the stream's recipe, or count in steps: pretrain.max_steps and optimizer.warmup_steps"
+        )
+
+
+def _lay_out(params: PretrainParams, stage: StageParams, num_clips: int | None) -> MaskedStage:
     masks = stage.mask.masks_per_clip
     clips_per_batch = params.batch_size // masks
+    if num_clips is None:
+        # The whole stage is one epoch of clips that are all different.
+        assert stage.max_steps is not None
+        num_clips = stage.max_steps * clips_per_batch
     is_padded = params.loading.last == "pad"
     steps_per_epoch = -(-num_clips // clips_per_batch) if is_padded else num_clips // clips_per_batch
     if steps_per_epoch == 0:

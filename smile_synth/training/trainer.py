@@ -12,7 +12,8 @@ import torch
 
 from smile_synth.errors import TrainingError
 from smile_synth.loader.augment import Views, augment, augment_motion, sample_views
-from smile_synth.loader.loader import Batch, Loader
+from smile_synth.loader.batch import Batch
+from smile_synth.loader.loader import Loader
 from smile_synth.model.student import StudentShape
 from smile_synth.randomness import stream as random_stream
 from smile_synth.recipe.recipe import Recipe
@@ -123,7 +124,7 @@ class Pretraining(Task[MaskedStage, Batch, DeviceBatch]):
         return lines
 
     def size_text(self) -> str:
-        return f"{self.job.num_clips} clips, batch {self.job.params.batch_size}"
+        return f"{self.job.clips_text}, batch {self.job.params.batch_size}"
 
     def open(self, number: int, stage: MaskedStage, position: Mapping[str, Any] | None) -> Loader:
         seed = int(random_stream(self.job.recipe.seed, "loader", number).integers(2**31))
@@ -141,6 +142,8 @@ class Pretraining(Task[MaskedStage, Batch, DeviceBatch]):
             pin=world.device.type == "cuda",
             motion=self.job.params.uses_motion,
             features=self.job.features,
+            render_workers=loading.render_workers,
+            first_clip=self.job.first_clip(number),
         )
         if position is not None:
             loader.load_position(position)

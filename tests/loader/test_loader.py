@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from tiny import TinyDataset
 
 from smile_synth.errors import DamagedStoreError, LoaderError
-from smile_synth.loader.loader import Batch, Loader
+from smile_synth.loader.batch import Batch
+from smile_synth.loader.loader import Loader
 from smile_synth.loader.order import epoch_order, epoch_quotas
 from smile_synth.recipe.dataset import MotionParams
 from smile_synth.store import Store, render_store

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
-import os
 import pickle
 import signal
-import sys
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +17,7 @@ from typing import Any
 
 from smile_synth.errors import GeneratorError, SmileSynthError, StoreError
 from smile_synth.generator.dataset import Dataset
+from smile_synth.machine.processes import end_with_parent, single_threaded
 from smile_synth.store.build import build_shard
 from smile_synth.store.layout import Layout
 from smile_synth.store.workspace import Workspace
@@ -29,14 +26,8 @@ SECONDS_BETWEEN_LOOKS = 0.2
 NO_CLIP = -1
 # Builds one shard as ``build_shard`` does.
 Build = Callable[[Dataset, Layout, Workspace, int, Callable[[int], None]], None]
-# Of prctl(2): which signal the kernel sends a process when its parent ends.
-PR_SET_PDEATHSIG = 1
 # The dataset itself ends a clip that hangs in Python; what hangs in compiled code is left this much longer.
 GRACE_S = 30.0
-# One shard a process is the parallelism; threads inside would only fight over the same cores.
-SINGLE_THREADED = dict.fromkeys(
-    ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"
-)
 
 
 @dataclass
@@ -178,21 +169,6 @@ def _send_job(worker: Worker, packed: bytes) -> None:
         raise _death(worker) from error
 
 
-@contextmanager
-def single_threaded() -> Iterator[None]:
-    """Have the processes that a block of work starts compute with one thread each."""
-    before = {name: os.environ.get(name) for name in SINGLE_THREADED}
-    os.environ.update(SINGLE_THREADED)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
 def _wait_for_any(workers: Sequence[Worker]) -> None:
     busy = [worker for worker in workers if worker.shard is not None]
     wait([*(w.connection for w in busy), *(w.process.sentinel for w in busy)], timeout=SECONDS_BETWEEN_LOOKS)
@@ -238,7 +214,7 @@ def _take_result(worker: Worker) -> None:
 def _work(connection: Connection, state: Any) -> None:
     # A terminal sends Ctrl-C to all processes; the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _end_with_parent()
+    end_with_parent()
 
     def on_clip(clip: int) -> None:
         state[0] = clip
@@ -254,19 +230,3 @@ def _work(connection: Connection, state: Any) -> None:
         return
     except (SmileSynthError, OSError, MemoryError) as error:
         connection.send(error)
-
-
-def _end_with_parent() -> None:
-    """Have this process end as soon as its parent has, however that ends."""
-    if sys.platform == "linux":
-        # The kernel ends even a process that is stopped, or holds the interpreter in compiled code.
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    # Where there is no such call, and for a parent that was gone before it was made.
-    threading.Thread(target=_wait_for_parent, daemon=True).start()
-
-
-def _wait_for_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
