@@ -44,13 +44,26 @@ def motion_limit(motion_2: Motion) -> float:
     return float(max(MIN_LIMIT_PX, np.ceil(limit / digits * 2) / 2 * digits))
 
 
+def colour_wheel(side_px: int, paper: tuple[int, ...] = PAPER) -> Image.Image:
+    """Return the colours of all directions, and of all lengths up to the limit, as a disc.
+
+    Args:
+        side_px: diameter.
+        paper: RGB, or RGBA, around the disc.
+    """
+    y, x = (np.indices((side_px, side_px)) + 0.5) / side_px * 2 - 1
+    wheel = motion_colours(np.stack([x, y], axis=-1).astype(np.float32), 1.0)
+    is_outside = np.hypot(x, y) > 1
+    if len(paper) == 4:
+        wheel = np.dstack([wheel, np.full((side_px, side_px), 255, np.uint8)])
+    wheel[is_outside] = paper
+    return Image.fromarray(wheel)
+
+
 def motion_legend(limit_px: float, width: int) -> Image.Image:
     """Return the colour wheel and what it means, as a strip ``width`` pixels wide."""
     strip = Image.new("RGB", (width, WHEEL_PX), PAPER)
-    y, x = (np.indices((WHEEL_PX, WHEEL_PX)) + 0.5) / WHEEL_PX * 2 - 1
-    wheel = motion_colours(np.stack([x, y], axis=-1).astype(np.float32) * np.float32(limit_px), limit_px)
-    wheel[np.hypot(x, y) > 1] = PAPER
-    strip.paste(Image.fromarray(wheel), (0, 0))
+    strip.paste(colour_wheel(WHEEL_PX), (0, 0))
     pen, font = ImageDraw.Draw(strip), ImageFont.load_default(10)
     lines = (
         "colour: where it moves until the next frame, seen from the middle of the wheel",

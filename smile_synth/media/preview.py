@@ -55,6 +55,7 @@ def contact_sheet(
     show_boxes: bool = False,
     show_paths: bool = False,
     motion_BTHW2: Motion | None = None,
+    with_legend: bool = True,
 ) -> Image.Image:
     """Return one picture of several clips: a row per clip, a column per frame.
 
@@ -66,7 +67,8 @@ def contact_sheet(
         tile_px: longest side of a frame in the picture; see ``fit``.
         show_boxes: draw every object's box.
         show_paths: draw the trajectory of every object's box centre up to the frame shown.
-        motion_BTHW2: float32 (B, T, H / cell, W / cell, 2), shown below the frames, with its legend; None for none.
+        motion_BTHW2: float32 (B, T, H / cell, W / cell, 2), shown below the frames; None for none.
+        with_legend: say below the sheet what the colours of motion mean.
 
     Returns:
         An RGB picture.
@@ -96,7 +98,7 @@ def contact_sheet(
             sheet.paste(tile, (left, top + caption_px))
             if motion is not None:
                 sheet.paste(motion.tile(row, int(t), (width, height)), (left, top + caption_px + height + 1))
-    return sheet if motion is None else motion.with_legend(sheet)
+    return sheet if motion is None or not with_legend else motion.with_legend(sheet)
 
 
 def animation(

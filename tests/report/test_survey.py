@@ -46,6 +46,34 @@ def test_counts_are_those_of_the_store(store, report):
     assert report.appearance.still_clips >= without_objects > 0
 
 
+def test_examples_of_speed_are_clips_with_that_speed(store, report):
+    speeds = store.column("labels/speed")
+    examples = quantities(report)["label_speed"].examples
+    assert len({clip for clip, _ in examples}) > 10
+    for clip, value in examples:
+        assert np.isclose(speeds[clip], value).any()
+    (half,) = report.labels
+    for number, entry in enumerate(half.counts):
+        assert len(entry.clips) == 3
+        assert (store.column("labels/half")[entry.clips] == number).all()
+
+
+def test_assets_are_shown_where_most_of_them_is_seen(store, report):
+    (background, thing) = report.assets
+    assert background.most_used[0].view.box is None
+    view, boxes = thing.most_used[0].view, store.column("boxes")
+    area = (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
+    shown = np.subtract(view.box[2:], view.box[:2]).prod()
+    assert shown == pytest.approx(np.nanmax(area), rel=1e-5)
+    assert any(np.allclose(box, view.box) for box in boxes[view.clip, :, view.frame])
+
+
+def test_labels_are_correlated_pair_by_pair(report):
+    (pair,) = report.label_correlations
+    assert {pair.first, pair.second} == {"half", "speed"}
+    assert (pair.kind, pair.count) == ("correlation_ratio", quantities(report)["label_speed"].count)
+
+
 def test_objects_all_go_right(report):
     assert {entry.name for entry in report.motion.direction.counts if entry.count} == {"right"}
 

@@ -60,3 +60,24 @@ def test_whole_numbers_get_a_bin_each():
     histogram = values.summary().histogram
     assert histogram.edges == [0.5, 1.5, 2.5, 3.5, 4.5]
     assert histogram.counts == [2, 1, 0, 1]
+
+
+def test_examples_are_clips_with_their_own_values_and_cover_every_bar():
+    rng = np.random.default_rng(1)
+    clips, numbers = np.arange(200), rng.normal(size=(200, 5)) ** 3
+    values = Values(SPEC)
+    for part in (slice(0, 90), slice(90, 200)):
+        values.add(numbers[part], clips[part] + 1000)
+    summary = values.summary()
+    assert all(value in numbers[clip - 1000] for clip, value in summary.examples)
+    shown = np.array([value for _, value in summary.examples])
+    histogram = summary.histogram
+    held = np.histogram(shown, histogram.edges)[0]
+    assert ((held > 0) == (np.array(histogram.counts) > 0)).all()
+    assert len(summary.examples) < 3 * 80
+
+
+def test_values_without_clips_have_no_examples():
+    values = Values(SPEC)
+    values.add([1, 2, 3])
+    assert values.summary().examples == []

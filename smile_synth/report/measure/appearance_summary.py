@@ -53,7 +53,7 @@ class AppearanceSummary:
         """
         sample = measure_appearance(frames_BTHWC, boxes_BKT4, self.rings)
         for name, values in sample.values.items():
-            self._values[name].add(values)
+            self._values[name].add(values, clips_B)
         self._colours += sample.colours
         self._sum_of_logs += sample.sum_of_logs
         self._clips += sample.clips

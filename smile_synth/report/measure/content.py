@@ -40,6 +40,9 @@ class Quantity(Part):
         description="quantiles 0, 0.01, ... 1 (of a seeded sample of the values where there are many); empty without"
     )
     histogram: Histogram | None = Field(description="null without values")
+    examples: list[tuple[int, float]] = Field(
+        default_factory=list, description="clips of the store, each with a value of its own, spread over all values"
+    )
 
     @property
     def median(self) -> float | None:
@@ -52,6 +55,7 @@ class Count(Part):
 
     name: str = Field(description="what is counted")
     count: int = Field(description="how often it occurs")
+    clips: list[int] = Field(default_factory=list, description="a few clips of the store with it")
 
 
 class Counts(Part):
@@ -199,12 +203,23 @@ class Training(Part):
     masks: list[Masks] = Field(description="one entry for each stage")
 
 
+class AssetView(Part):
+    """Where an asset is seen well."""
+
+    clip: int = Field(description="number of the clip in the store")
+    frame: int = Field(description="frame of the clip, from 0")
+    box: tuple[float, float, float, float] | None = Field(
+        description="x1, y1, x2, y2 of the object in pixels; null for a background"
+    )
+
+
 class AssetUse(Part):
     """How often one asset occurs in the sampled clips."""
 
     name: str = Field(description="name of the asset")
     class_name: str = Field(description="what it is, empty for backgrounds")
     count: int = Field(description="sampled clips (backgrounds) or objects that use it")
+    view: AssetView | None = Field(None, description="where it is seen well, null where it is nowhere visible")
 
 
 class AssetKind(Part):
@@ -220,6 +235,21 @@ class AssetKind(Part):
     unused: list[str] = Field(description="up to 50 that were not used")
     classes: Counts = Field(description="uses by class")
     licences: Counts = Field(description="assets by licence")
+
+
+class Correlation(Part):
+    """How closely two labels go together."""
+
+    first: str = Field(description="name of a label")
+    second: str = Field(description="name of another")
+    kind: Literal["spearman", "cramers_v", "correlation_ratio"] = Field(
+        description="Spearman's rank correlation of two numbers, Cramer's V of two classes, or the correlation ratio "
+        "of a number's ranks over classes; the last two are corrected for few values"
+    )
+    value: float | None = Field(
+        description="-1 to 1 (spearman) or 0 to 1; null with too few values, or where one label never varies"
+    )
+    count: int = Field(description="clips or objects for which both are defined")
 
 
 class Example(Part):
@@ -252,6 +282,7 @@ class Report(Part):
     motion: ObjectMotion
     labels: list[Counts] = Field(description="class labels")
     label_quantities: list[Quantity] = Field(description="number labels")
+    label_correlations: list[Correlation] = Field(default_factory=list, description="every pair of labels")
     appearance: Appearance
     features: ReportedFeatures | None = Field(description="null where no feature model was asked for")
     training: Training | None = Field(description="null where no recipe says how to train on the dataset")

@@ -45,12 +45,14 @@ class LayoutSample:
 
     Args:
         values: by the names of ``LAYOUT_SPECS``.
+        clip_of: likewise, the place in the batch of the clip that each item of ``values`` belongs to.
         heat: (rows, columns), summed over frames: objects over each cell, parts of a cell counting in part.
         frames: how many frames were summed.
         most_covered_B: highest mean occlusion of an object of the clip; NaN without objects.
     """
 
     values: dict[str, npt.NDArray[np.float64]]
+    clip_of: dict[str, npt.NDArray[np.int64]]
     heat: npt.NDArray[np.float64]
     frames: int
     most_covered_B: npt.NDArray[np.float64]
@@ -74,11 +76,13 @@ def measure_layout(boxes_BKT4: npt.NDArray[np.float32], *, height: int, width: i
         "occlusion": occlusion[is_visible],
     }
     clips, slots, frames, _ = boxes_BKT4.shape
+    every_clip = np.arange(clips)
+    clip_of = {"objects_per_frame": every_clip, "coverage": every_clip, "occlusion": np.nonzero(is_visible)[0]}
     heat = np.tensordot(down.reshape(-1, GRID_SIDE), across.reshape(-1, GRID_SIDE), axes=(0, 0))
     seen = is_visible.sum(2)
     mean_BK = np.where(seen > 0, np.nansum(occlusion, axis=2) / np.maximum(seen, 1), np.nan)
     worst = np.fmax.reduce(mean_BK, axis=1, initial=np.nan) if slots else np.full(clips, np.nan)
-    return LayoutSample(values, heat.astype(np.float64), clips * frames, worst)
+    return LayoutSample(values, clip_of, heat.astype(np.float64), clips * frames, worst)
 
 
 def heat_grid(heat: npt.NDArray[np.float64], frames: int) -> Grid:

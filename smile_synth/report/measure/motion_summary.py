@@ -47,8 +47,11 @@ class MotionSummary:
         """Take in some clips with the tracks of their objects, and return what was measured on them."""
         motion = measure_motion(tracks)
         layout = measure_layout(batch.boxes_BKT4, height=self._height, width=self._width)
-        for name, values in {**motion.values, **layout.values}.items():
-            self._values[name].add(values)
+        clip_of_object = batch.clips_B[np.nonzero(tracks.is_present_BK)[0]]
+        for name, values in motion.values.items():
+            self._values[name].add(values, clip_of_object)
+        for name, values in layout.values.items():
+            self._values[name].add(values, batch.clips_B[layout.clip_of[name]])
         self._add_directions(motion, tracks)
         self._heat += layout.heat
         self._frames += layout.frames

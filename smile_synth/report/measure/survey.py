@@ -26,6 +26,8 @@ from smile_synth.store.summary import store_nbytes
 
 SHEET_CLIPS = 48
 ANIMATED_CLIPS = 6
+# All labels of these clips are held in memory, to be compared with each other.
+PAIRED_CLIPS = 20_000
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,7 @@ def _report(store: Store, params: SurveyParams, clips: npt.NDArray[np.int64], pa
         motion=parts.motion.summary(),
         labels=parts.labels.classes(),
         label_quantities=parts.labels.numbers(),
+        label_correlations=parts.labels.correlations(),
         appearance=parts.appearance.summary(),
         features=parts.features.summary(natural.moments if natural else None) if parts.features else None,
         training=_training(store, params.training, parts),
@@ -114,7 +117,8 @@ class _Parts:
         self._height, self._width = canvas.height, canvas.width
         self.motion = MotionSummary(canvas.height, canvas.width)
         self.appearance = AppearanceSummary(canvas.height, canvas.width)
-        self.labels = LabelSummary(store.label_specs)
+        paired = choose_clips(len(clips), PAIRED_CLIPS, seed=params.seed, purpose="report labels")
+        self.labels = LabelSummary(store.label_specs, clips[paired])
         self.assets = AssetSummary(store.assets)
         self.extremes = Extremes()
         self.features = None if params.model is None else FeatureSummary(params.model)

@@ -7,13 +7,15 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from smile_synth.media.motion import colour_wheel, motion_limit
 from smile_synth.media.preview import contact_sheet
-from smile_synth.report.measure.content import Report
+from smile_synth.report.measure.content import AssetView, Report
 from smile_synth.report.measure.mask_statistics import seen_frames
 from smile_synth.report.measure.training_plan import TrainingPlan
 from smile_synth.report.page.files import ReportFiles, write_text
-from smile_synth.report.page.page import MAX_NBYTES, PagePictures, Still, build_page
-from smile_synth.report.page.pictures import Film, address, film, still
+from smile_synth.report.page.gallery import choose_gallery
+from smile_synth.report.page.page import MAX_NBYTES, MotionPicture, PagePictures, Still, build_page
+from smile_synth.report.page.pictures import MAX_FRAMES, Film, address, film, still, thumbnail
 from smile_synth.report.page.sentences import with_unit
 from smile_synth.store import Store
 
@@ -21,6 +23,10 @@ BoxReader = Callable[[int], npt.NDArray[np.float32]]
 
 STILL_SIDE_PX = 160
 MOTION_CLIPS, MOTION_COLUMNS, MOTION_SIDE_PX = 3, 8, 128
+WHEEL_SIDE_PX = 192
+GALLERY_FRAMES, GALLERY_SIDE_PX = 8, 96
+ASSET_SIDE_PX = 96
+TRANSPARENT = (0, 0, 0, 0)
 # A page of long or large clips is drawn again with smaller pictures until it is small enough.
 FILM_SIDES_PX = (192, 128, 96, 64)
 
@@ -58,9 +64,11 @@ def take_pictures(store: Store, report: Report, plan: TrainingPlan | None, *, fi
         for clip in report.contact_sheet
     ]
 
-    def take(clip: int, caption: str) -> Film:
-        return film(clip, store.read_frames([clip])[0], boxes(clip), caption=caption, max_side_px=film_side_px)
+    def take(clip: int, caption: str, side_px: int = film_side_px, max_frames: int = MAX_FRAMES) -> Film:
+        frames = store.read_frames([clip])[0]
+        return film(clip, frames, boxes(clip), caption=caption, max_side_px=side_px, max_frames=max_frames)
 
+    filmed = [*report.animated, *(e.clip for extreme in report.extremes for e in extreme.examples)]
     return PagePictures(
         contact_sheet=sheet,
         animated=[take(clip, f"clip {clip}") for clip in report.animated],
@@ -68,23 +76,37 @@ def take_pictures(store: Store, report: Report, plan: TrainingPlan | None, *, fi
             (extreme, [take(e.clip, f"clip {e.clip}: {with_unit(e.value, extreme.unit)}") for e in extreme.examples])
             for extreme in report.extremes
         ],
-        motion="" if store.motion_cell_px is None else _motion(store, report.animated[:MOTION_CLIPS], film_side_px),
+        motion=None if store.motion_cell_px is None else _motion(store, report.animated[:MOTION_CLIPS], film_side_px),
         masks=[] if plan is None else _mask_films(store, plan, report, boxes, film_side_px),
+        gallery=[
+            take(clip, f"clip {clip}", min(GALLERY_SIDE_PX, film_side_px), GALLERY_FRAMES)
+            for clip in choose_gallery(report, filmed)
+        ],
+        assets={kind.kind: [_asset(store, use.view) for use in kind.most_used] for kind in report.assets},
     )
 
 
-def _motion(store: Store, clips: list[int], side_px: int) -> str:
-    """Return a few clips with their motion as the address of one picture; empty where there is no clip."""
-    if not clips:
+def _asset(store: Store, view: AssetView | None) -> str:
+    """Return what a clip shows of an asset as the address of a picture; empty where it is nowhere visible."""
+    if view is None:
         return ""
+    return thumbnail(store.read_frames([view.clip])[0, view.frame], view.box, max_side_px=ASSET_SIDE_PX)
+
+
+def _motion(store: Store, clips: list[int], side_px: int) -> MotionPicture | None:
+    """Return a few clips with their motion; None where there is no clip."""
+    if not clips:
+        return None
+    motion = store.read_motion(clips)
     sheet = contact_sheet(
         store.read_frames(clips),
         captions=[f"clip {clip}" for clip in clips],
         columns=MOTION_COLUMNS,
         tile_px=min(MOTION_SIDE_PX, side_px),
-        motion_BTHW2=store.read_motion(clips),
+        motion_BTHW2=motion,
+        with_legend=False,
     )
-    return address(sheet)
+    return MotionPicture(address(sheet), address(colour_wheel(WHEEL_SIDE_PX, TRANSPARENT)), motion_limit(motion))
 
 
 def _mask_films(store: Store, plan: TrainingPlan, report: Report, boxes: BoxReader, side_px: int) -> list[Film]:

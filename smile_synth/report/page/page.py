@@ -13,10 +13,16 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from smile_synth.report.measure.appearance_statistics import COLOUR_LIMIT
-from smile_synth.report.measure.content import Extreme, Natural, Quantity, Report, ReportedFeatures, Training
+from smile_synth.report.measure.content import AssetUse, Extreme, Natural, Quantity, Report, ReportedFeatures, Training
 from smile_synth.report.page import plots
 from smile_synth.report.page.pictures import Film
-from smile_synth.report.page.sentences import counts_sentence, number, quantity_sentence
+from smile_synth.report.page.sentences import (
+    correlated_labels,
+    correlations_sentence,
+    counts_sentence,
+    number,
+    quantity_sentence,
+)
 from smile_synth.store.summary import format_size
 
 MAX_NBYTES = 10_000_000
@@ -36,6 +42,37 @@ class Still:
 
 
 @dataclass(frozen=True)
+class MotionPicture:
+    """Clips above their motion, and what its colours mean.
+
+    Args:
+        source: ``data:`` address of the picture.
+        wheel: the same of the colour wheel.
+        limit_px: length at the rim of the wheel, in pixels a frame.
+    """
+
+    source: str
+    wheel: str
+    limit_px: float
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """An asset as a clip shows it.
+
+    Args:
+        source: ``data:`` address of the picture; empty where the asset is nowhere visible.
+        name, note: what to write below it.
+        clip: number of the clip; None where the asset is nowhere visible.
+    """
+
+    source: str
+    name: str
+    note: str
+    clip: int | None
+
+
+@dataclass(frozen=True)
 class PagePictures:
     """The pictures of a page.
 
@@ -44,14 +81,18 @@ class PagePictures:
         animated: a few clips.
         extremes: what they show, and clips.
         masks: a clip whole, and as the student sees it in each stage of training.
-        motion: ``data:`` address of a few clips with their motion; empty for a store without motion.
+        motion: a few clips with their motion; None for a store without motion.
+        gallery: small films of other clips, for whoever clicks on a bar.
+        assets: by kind, an address for each of the most used; empty where it is nowhere visible.
     """
 
     contact_sheet: list[Still]
     animated: list[Film]
     extremes: list[tuple[Extreme, list[Film]]]
     masks: list[Film]
-    motion: str = ""
+    motion: MotionPicture | None = None
+    gallery: list[Film] = field(default_factory=list)
+    assets: dict[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -80,6 +121,7 @@ class Section:
         plates: its plots.
         tables: title, column names and rows.
         films: clips shown below the plots.
+        thumbnails: title and pictures, shown above the tables.
     """
 
     anchor: str
@@ -88,6 +130,7 @@ class Section:
     plates: list[Plate] = field(default_factory=list)
     tables: list[tuple[str, list[str], list[list[str]]]] = field(default_factory=list)
     films: list[Film] = field(default_factory=list)
+    thumbnails: list[tuple[str, list[Thumbnail]]] = field(default_factory=list)
 
 
 def build_page(report: Report, pictures: PagePictures) -> str:
@@ -103,6 +146,7 @@ def build_page(report: Report, pictures: PagePictures) -> str:
         pictures=pictures,
         facts=list(_facts(report)),
         sections=list(_sections(report, pictures)),
+        gallery=Markup(gallery_data(pictures.gallery)),
         recipe=yaml.safe_dump(report.overview.recipe, sort_keys=False, allow_unicode=True),
         style=Markup(page_text("page.css")),
         script=Markup(page_text("page.js")),
@@ -112,6 +156,13 @@ def build_page(report: Report, pictures: PagePictures) -> str:
 def film_data(film: Film) -> str:
     """Return what the page's script needs to draw over a film, as JSON."""
     return json.dumps({"frames": film.frames, "boxes": film.boxes}, separators=(",", ":"))
+
+
+def gallery_data(films: Sequence[Film]) -> str:
+    """Return the films that the page's script shows on a click, as JSON that can stand inside HTML."""
+    keys = ("source", "width", "height", "frames")
+    content = {film.clip: {key: getattr(film, key) for key in keys} for film in films}
+    return json.dumps(content, separators=(",", ":")).replace("<", "\\u003c")
 
 
 def page_environment(*, autoescape: bool = True) -> Environment:
@@ -162,7 +213,7 @@ def _sections(report: Report, pictures: PagePictures) -> Iterator[Section]:
     if report.training is not None:
         yield _training(report.training, pictures.masks)
     if report.assets:
-        yield _assets(report)
+        yield _assets(report, pictures.assets)
 
 
 def _motion(report: Report) -> Section:
@@ -188,10 +239,32 @@ def _motion(report: Report) -> Section:
 
 def _labels(report: Report) -> Section:
     plates = [
-        Plate(counts.title, Markup(plots.counts_plot(counts)), counts_sentence(counts)) for counts in report.labels
+        Plate(counts.title, Markup(plots.counts_plot(counts)), counts_sentence(counts))
+        for counts in report.labels
+        if counts.total
     ]
     plates += [_quantity_plate(quantity) for quantity in report.label_quantities if quantity.count]
-    return Section("labels", "Labels", "What the generator wrote down about its clips, for probes.", plates)
+    names = correlated_labels(report.label_correlations)
+    if names:
+        shown = [pair for pair in report.label_correlations if pair.first in names and pair.second in names]
+        svg = Markup(plots.correlation_plot(names, shown))
+        plates.append(Plate("Correlations of labels", svg, correlations_sentence(shown)))
+    rows = [(counts.name, counts.of, counts.total, counts.undefined) for counts in report.labels] + [
+        (q.name, f"{q.of}s", q.count, q.missing) for q in report.label_quantities
+    ]
+    table = [
+        [name.removeprefix("label_"), of, number(defined), number(missing), _missing_share(defined, missing)]
+        for name, of, defined, missing in rows
+    ]
+    tables = [("Missing values", ["label", "of", "defined", "undefined", "share undefined"], table)]
+    intro = "What the generator wrote down about its clips, for probes."
+    return Section("labels", "Labels", intro, plates, tables)
+
+
+def _missing_share(defined: int, missing: int) -> str:
+    if not defined:
+        return "undefined throughout" if missing else "there are none"
+    return f"{100 * missing / (defined + missing):.3g} %"
 
 
 def _appearance(report: Report) -> Section:
@@ -310,8 +383,8 @@ def _percent(share: float | None) -> str:
     return "there are none" if share is None else f"{100 * share:.3g} %"
 
 
-def _assets(report: Report) -> Section:
-    plates, tables = [], []
+def _assets(report: Report, sources: dict[str, list[str]]) -> Section:
+    plates, tables, thumbnails = [], [], []
     for kind in report.assets:
         if len(kind.classes.counts) > 1:
             plates.append(
@@ -319,16 +392,22 @@ def _assets(report: Report) -> Section:
             )
         even = "" if kind.evenness is None else f"; evenness {kind.evenness:.2f} of 1"
         title = f"{kind.kind.capitalize()}s: {kind.used} of {kind.available} used in {kind.draws} draws{even}"
-        rows = [[use.name, use.class_name, str(use.count)] for use in kind.most_used]
-        tables.append((title, ["most used", "class", "uses"], rows))
+        pictures = sources.get(kind.kind, [""] * len(kind.most_used))
+        shown = [_thumbnail(use, source) for use, source in zip(kind.most_used, pictures, strict=True)]
+        thumbnails.append((title, shown))
         if kind.unused:
             listed = ", ".join(kind.unused)
             more = kind.available - kind.used - len(kind.unused)
             text = listed + (f" and {more} more" if more else "")
             tables.append((f"Unused {kind.kind}s", ["names"], [[text]]))
-    return Section(
-        "assets", "Assets", "How often backgrounds and objects are used in the sampled clips.", plates, tables
-    )
+    intro = "How often backgrounds and objects are used in the sampled clips; pictures are cut out of the clips."
+    return Section("assets", "Assets", intro, plates, tables, thumbnails=thumbnails)
+
+
+def _thumbnail(use: AssetUse, source: str) -> Thumbnail:
+    uses = f"{number(use.count)} use{'' if use.count == 1 else 's'}"
+    note = f"{use.class_name}, {uses}" if use.class_name else uses
+    return Thumbnail(source, use.name, note, None if use.view is None else use.view.clip)
 
 
 def _quantity_plate(quantity: Quantity, natural: Natural | None = None, note: str = "") -> Plate:
@@ -339,4 +418,4 @@ def _quantity_plate(quantity: Quantity, natural: Natural | None = None, note: st
     if other is not None and natural is not None and other.median is not None:
         series.append((natural.folder, other))
         caption += f" {natural.folder}: median {number(other.median)}."
-    return Plate(quantity.title, Markup(plots.histogram_plot(series)), caption)
+    return Plate(quantity.title, Markup(plots.histogram_plot(series, with_clips=True)), caption)

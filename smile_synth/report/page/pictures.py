@@ -55,7 +55,30 @@ def still(frame_HWC: Frames, *, max_side_px: int) -> str:
     return address(_resized(Image.fromarray(frame_HWC), max_side_px))
 
 
-def film(clip: int, frames_THWC: Frames, boxes_KT4: npt.NDArray[np.float32], *, caption: str, max_side_px: int) -> Film:
+def thumbnail(frame_HWC: Frames, box: tuple[float, float, float, float] | None, *, max_side_px: int) -> str:
+    """Return a part of a frame as the ``data:`` address of a WebP picture.
+
+    Args:
+        frame_HWC: uint8.
+        box: x1, y1, x2, y2 of the part in pixels; None for the whole.
+        max_side_px: longest side of the picture; see ``fit``.
+    """
+    picture = Image.fromarray(frame_HWC)
+    if box is not None:
+        x1, y1, x2, y2 = box
+        picture = picture.crop((int(x1), int(y1), max(int(x1) + 1, round(x2)), max(int(y1) + 1, round(y2))))
+    return address(_resized(picture, max_side_px))
+
+
+def film(
+    clip: int,
+    frames_THWC: Frames,
+    boxes_KT4: npt.NDArray[np.float32],
+    *,
+    caption: str,
+    max_side_px: int,
+    max_frames: int = MAX_FRAMES,
+) -> Film:
     """Return a clip as a film strip.
 
     Args:
@@ -64,9 +87,10 @@ def film(clip: int, frames_THWC: Frames, boxes_KT4: npt.NDArray[np.float32], *, 
         boxes_KT4: xyxy in pixels, NaN where absent.
         caption: what to write below it.
         max_side_px: longest side of the picture; see ``fit``.
+        max_frames: most frames to show.
     """
     num_frames, height, width, _ = frames_THWC.shape
-    shown = np.unique(np.linspace(0, num_frames - 1, min(num_frames, MAX_FRAMES)).round().astype(int))
+    shown = np.unique(np.linspace(0, num_frames - 1, min(num_frames, max_frames)).round().astype(int))
     tiles = [_resized(Image.fromarray(frames_THWC[t]), max_side_px) for t in shown]
     strip = Image.new("RGB", (tiles[0].width * len(tiles), tiles[0].height))
     for i, tile in enumerate(tiles):

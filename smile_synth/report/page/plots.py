@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import html
 import io
+import itertools
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec
@@ -15,7 +17,8 @@ import numpy as np
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from smile_synth.report.measure.content import Counts, Curve, Grid, Quantity
+from smile_synth.report.measure.content import Correlation, Count, Counts, Curve, Grid, Quantity
+from smile_synth.report.page.sentences import number
 
 WIDTH_IN, HEIGHT_IN = 3.7, 2.3
 # Drawn in these colours, then renamed to the page's own, which follow its light or dark theme.
@@ -48,6 +51,8 @@ TAIL_SHARE = 0.005
 
 
 P = ParamSpec("P")
+# What a bar is, and the clips in it.
+Bar = tuple[str, list[int]]
 
 
 def styled(draw: Callable[P, str]) -> Callable[P, str]:
@@ -62,22 +67,28 @@ def styled(draw: Callable[P, str]) -> Callable[P, str]:
 
 
 @styled
-def histogram_plot(series: Sequence[tuple[str, Quantity]]) -> str:
+def histogram_plot(series: Sequence[tuple[str, Quantity]], *, with_clips: bool = False) -> str:
     """Return one or more distributions of the same quantity as SVG, each as a share of its own values.
 
     Args:
         series: name and distribution, the first one filled; those without values are left out.
+        with_clips: note on every bar the first one's clips with such a value, for the page's script.
     """
     shown = [(name, quantity) for name, quantity in series if quantity.quantiles]
     figure, axes = _figure()
+    bars: list[Bar] = []
     if shown:
-        edges = _shared_edges([quantity for _, quantity in shown])
+        edges = bar_edges([quantity for _, quantity in shown])
         for i, (name, quantity) in enumerate(shown):
             share = 100 * np.diff(_share_below(quantity, edges))
             colour = SERIES[i % len(SERIES)]
             axes.stairs(share, edges, fill=i == 0, color=colour, alpha=0.75 if i == 0 else 1, label=name, linewidth=1.5)
         axes.set_xlim(edges[0], edges[-1])
         axes.set_ylim(bottom=0)
+        if with_clips:
+            bars = value_bars(series[0][1], edges)
+            for i in range(len(bars)):
+                axes.axvspan(edges[i], edges[i + 1], facecolor="none", edgecolor="none", gid=f"bar-{i}")
         if len(edges) == 2:
             axes.set_xticks([(edges[0] + edges[1]) / 2])
         elif edges[1] - edges[0] == 1:
@@ -87,7 +98,7 @@ def histogram_plot(series: Sequence[tuple[str, Quantity]]) -> str:
     quantity = series[0][1]
     axes.set_xlabel(f"{quantity.title.lower()} ({quantity.unit})" if quantity.unit else quantity.title.lower())
     axes.set_ylabel("share of values (%)")
-    return _svg(figure, quantity.title)
+    return _with_clips(_svg(figure, quantity.title), bars)
 
 
 @styled
@@ -97,20 +108,21 @@ def counts_plot(counts: Counts) -> str:
     Args:
         counts: what was counted.
     """
-    entries = [(entry.name, entry.count) for entry in counts.counts]
+    entries = list(counts.counts)
     if len(entries) > MAX_BARS:
-        entries.sort(key=lambda entry: -entry[1])
+        entries.sort(key=lambda entry: -entry.count)
         rest = entries[MAX_BARS - 1 :]
-        entries = [*entries[: MAX_BARS - 1], (f"{len(rest)} more", sum(count for _, count in rest))]
+        entries = [*entries[: MAX_BARS - 1], Count(name=f"{len(rest)} more", count=sum(entry.count for entry in rest))]
     figure, axes = _figure(height_in=0.75 + 0.2 * max(len(entries), 3))
-    names = [name if len(name) <= 22 else f"{name[:21]}…" for name, _ in entries]
-    total = max(sum(count for _, count in entries), 1)
+    total = max(sum(entry.count for entry in entries), 1)
     places = np.arange(len(entries))
-    axes.barh(places, [100 * count / total for _, count in entries], color=SERIES[0], alpha=0.75)
-    axes.set_yticks(places, names)
-    axes.invert_yaxis()
+    axes.barh(places, [100 * entry.count / total for entry in entries], color=SERIES[0], alpha=0.75)
+    for i in range(len(entries)):
+        axes.axhspan(i - 0.5, i + 0.5, facecolor="none", edgecolor="none", gid=f"bar-{i}")
+    axes.set_yticks(places, [_short(entry.name) for entry in entries])
+    axes.set_ylim(len(entries) - 0.4, -0.6)
     axes.set_xlabel(f"{counts.of} (%)")
-    return _svg(figure, counts.title)
+    return _with_clips(_svg(figure, counts.title), [(entry.name, entry.clips) for entry in entries])
 
 
 @styled
@@ -177,13 +189,79 @@ def curves_plot(series: Sequence[tuple[str, Curve]], *, is_log: bool = False) ->
     return _svg(figure, series[0][1].title)
 
 
+@styled
+def correlation_plot(names: Sequence[str], correlations: Sequence[Correlation]) -> str:
+    """Return the correlation of every pair of labels as a triangle of coloured numbers, as SVG.
+
+    Args:
+        names: labels in the order to show.
+        correlations: of their pairs.
+    """
+    place = {name: i for i, name in enumerate(names)}
+    values = np.full((len(names), len(names)), np.nan)
+    for pair in correlations:
+        row, column = sorted((place[pair.first], place[pair.second]), reverse=True)
+        values[row, column] = np.nan if pair.value is None else pair.value
+    # The first label has no row and the last no column: each pair is shown once.
+    values = values[1:, :-1]
+    figure, axes = _figure(height_in=1.3 + 0.28 * len(values))
+    axes.imshow(np.abs(values), cmap="viridis", vmin=0, vmax=1, aspect="auto")
+    for row, column in np.argwhere(np.isfinite(values)).tolist():
+        value = values[row, column]
+        ink = "white" if abs(value) < 0.6 else "black"
+        axes.text(column, row, f"{value:.2f}".replace("-", "−"), ha="center", va="center", fontsize=7, color=ink)
+    axes.set_xticks(range(len(names) - 1), [_short(name) for name in names[:-1]], rotation=40, ha="right")
+    axes.set_yticks(range(len(names) - 1), [_short(name) for name in names[1:]])
+    axes.set_xlabel("correlation (−1 to 1; colour: its size)")
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    return _svg(figure, "Correlations of labels")
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 22 else f"{name[:21]}…"
+
+
+def value_bars(quantity: Quantity, edges: Any) -> list[Bar]:
+    """Return for every bar what its values are, and clips with such a value.
+
+    Args:
+        quantity: with examples.
+        edges: of the bars, from ``bar_edges``.
+    """
+    bars: list[Bar] = []
+    for i, (low, high) in enumerate(itertools.pairwise(edges.tolist())):
+        is_last = i == len(edges) - 2
+        clips = {clip for clip, value in quantity.examples if low <= value < high or (is_last and value == high)}
+        is_whole = high - low == 1 and low % 1 == 0.5
+        span = number(low + 0.5) if is_whole else f"{number(low)} to {number(high)}"
+        bars.append((f"{span} {quantity.unit}".rstrip(), sorted(clips)))
+    return bars
+
+
+def _with_clips(svg: str, bars: Sequence[Bar]) -> str:
+    """Return a plot whose bars carry their clips, for people who click on them; bars without clips carry none."""
+
+    def filled(match: re.Match[str]) -> str:
+        text, clips = bars[int(match[2])] if int(match[2]) < len(bars) else ("", [])
+        if not clips:
+            return match[0]
+        name, listed = html.escape(text), " ".join(map(str, clips))
+        return f'{match[1]} class="bar" role="button" aria-label="{name}" data-clips="{listed}"><title>{name}</title>'
+
+    return re.sub(r'(<g id="[\w-]*?bar-(\d+)")>', filled, svg)
+
+
 def _figure(*, height_in: float = HEIGHT_IN) -> tuple[Figure, Any]:
     figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
     return figure, figure.add_subplot()
 
 
-def _shared_edges(shown: Sequence[Quantity]) -> Any:
-    """Return bin edges for all distributions; a far tail goes beyond the last edge rather than flattening the rest."""
+def bar_edges(shown: Sequence[Quantity]) -> Any:
+    """Return the edges of bars for one or more distributions, all with values.
+
+    A far tail goes beyond the last edge rather than flattening the rest.
+    """
     histograms = [quantity.histogram for quantity in shown if quantity.histogram]
     if len(histograms) == 1 and not _has_far_tail(shown[0]):
         return np.array(histograms[0].edges)

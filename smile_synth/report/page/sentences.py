@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from smile_synth.report.measure.content import Counts, Quantity
+from collections.abc import Sequence
+
+from smile_synth.report.measure.content import Correlation, Counts, Quantity
 
 # Groups digits, and does not break over lines.
 NARROW_SPACE = "\u202f"
+MOST_CORRELATED = 12
+KINDS = {"spearman": "Spearman", "cramers_v": "Cramér's V", "correlation_ratio": "correlation ratio of ranks"}
 
 
 def number(value: float) -> str:
@@ -53,3 +57,25 @@ def counts_sentence(counts: Counts) -> str:
     if counts.undefined:
         text += f" Not defined for {counts.undefined} of {counts.total + counts.undefined} {counts.of}."
     return text
+
+
+def correlated_labels(correlations: Sequence[Correlation]) -> list[str]:
+    """Return the labels whose correlations are shown, in their own order: of many, those that correlate most."""
+    largest: dict[str, float] = {}
+    for pair in correlations:
+        for name in (pair.first, pair.second):
+            if pair.value is not None:
+                largest[name] = max(abs(pair.value), largest.get(name, 0.0))
+    kept = sorted(largest, key=lambda name: -largest[name])[:MOST_CORRELATED]
+    in_order = dict.fromkeys(name for pair in correlations for name in (pair.first, pair.second))
+    return [name for name in in_order if name in kept]
+
+
+def correlations_sentence(correlations: Sequence[Correlation]) -> str:
+    """Return how labels are compared, and which two go together most closely."""
+    top = max((pair for pair in correlations if pair.value is not None), key=lambda pair: abs(pair.value or 0.0))
+    return (
+        "How closely labels go together: Spearman for two numbers, Cramér's V for two classes, the correlation ratio "
+        f"of ranks for one of each. The closest are {top.first} and {top.second}: {number(top.value or 0.0)} "
+        f"({KINDS[top.kind]}, {number(top.count)} pairs)."
+    )
