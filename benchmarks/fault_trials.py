@@ -34,7 +34,7 @@ pretrain:
   max_steps: 12
   optimizer: {learning_rate: 0.01, scale_with_batch: false, warmup_steps: 2}
   runtime: {precision: float32}
-  watch: {every_steps: 1, features_every_steps: 3, pictures_every_steps: 0, tensorboard: false}
+  watch: {every_steps: 1, features_every_steps: 3, pictures_every_steps: 0, trackers: []}
   checkpoint: {every_steps: 3, milestone_every_steps: 3}
 """
 

@@ -44,7 +44,7 @@ PROBE = (
     "probe.classifiers=[linear, attentive]",
 )
 STEPS_TO_TIME = 64
-QUIET = ("pretrain.watch.pictures_every_steps=0", "pretrain.watch.tensorboard=false")
+QUIET = ("pretrain.watch.pictures_every_steps=0", "pretrain.watch.trackers=[]")
 WARMUP_SHARE = 0.05
 
 

@@ -32,7 +32,7 @@ pretrain:
   batch_size: {CLIPS}
   max_steps: 240
   optimizer: {{learning_rate: 1.0e-3, floor: 1.0e-5, scale_with_batch: false, warmup_steps: 20, clip_grad_norm: 1.0}}
-  watch: {{every_steps: 10, pictures_every_steps: 0, tensorboard: false}}
+  watch: {{every_steps: 10, pictures_every_steps: 0, trackers: []}}
 """
 
 

@@ -9,7 +9,15 @@ from collections.abc import Iterable
 
 
 class SmileSynthError(Exception):
-    """Base of every error that bad input can cause; the CLI prints its message on one line and exits with 2."""
+    """Base of every error that bad input can cause; the CLI prints its message on one line and exits with 2.
+
+    Example:
+        >>> try:
+        ...     ss.open_store("nothing.zarr")
+        ... except ss.SmileSynthError as error:
+        ...     print(type(error).__name__)
+        StoreError
+    """
 
 
 class RecipeError(SmileSynthError):

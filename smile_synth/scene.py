@@ -22,6 +22,10 @@ class Canvas:
     Args:
         height, width: pixels, at least 1.
         num_frames: at least 1.
+
+    Example:
+        >>> str(ss.Canvas(height=32, width=48, num_frames=8))
+        '8x32x48'
     """
 
     height: int
@@ -98,6 +102,12 @@ class Layer:
         object_id: row of the dataset's asset table, or ``NO_ASSET``.
         class_name: what the object is, for people and probes.
         surface: what an animated texture shows, where its motion can be known; it is undefined without.
+
+    Example:
+        >>> texture = np.full((6, 6, 4), 255, np.uint8)
+        >>> pose_T6 = np.tile(np.float32([1, 0, 10, 0, 1, 5]), (8, 1))
+        >>> pose_T6[:, 2] += 2 * np.arange(8)
+        >>> layer = ss.Layer(texture, pose_T6, np.ones(8, np.float32), class_name="square")
     """
 
     texture: npt.NDArray[np.uint8]
@@ -143,6 +153,13 @@ class Scene:
         generator: name of the family that made the scene; empty means the generator that was asked.
         background_surface: what a background with a picture for every frame shows, where its motion can be known; not
             together with a camera, which the projections include.
+
+    Example:
+        >>> pose_T6 = np.tile(np.float32([1, 0, 10, 0, 1, 5]), (8, 1))
+        >>> layer = ss.Layer(np.full((6, 6, 4), 255, np.uint8), pose_T6, np.ones(8, np.float32))
+        >>> scene = ss.Scene(ss.Canvas(32, 32, 8), np.zeros((32, 32, 3), np.uint8), layers=(layer,))
+        >>> ss.render_scene(scene).boxes_KT4[0, 0].tolist()
+        [10.0, 5.0, 16.0, 11.0]
     """
 
     canvas: Canvas

@@ -39,6 +39,7 @@ ORDER = (
     "downstream",
     "report",
     "probe",
+    "api",
     "cli",
     "__main__",
 )

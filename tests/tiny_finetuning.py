@@ -46,7 +46,7 @@ def tiny_recipe(videos: dict[str, Any] | None = None, **changes: Any) -> Recipe:
         "optimizer": {"learning_rate": 0.01, "scale_with_batch": False, "warmup_epochs": 0},
         "vary": {"repeats": 2, "flip_probability": 0.0},
         "runtime": {"precision": "float32"},
-        "watch": {"every_steps": 1, "tensorboard": False},
+        "watch": {"every_steps": 1, "trackers": []},
         "checkpoint": {"every_steps": 1000},
     }
     reading = {"frames": 4, "stride": 2, "short_side": 36, "segments": 2, "crops": 3}

@@ -40,7 +40,7 @@ def tiny_recipe(**changes: Any) -> Recipe:
         "max_steps": 6,
         "optimizer": {"learning_rate": 0.01, "scale_with_batch": False, "warmup_steps": 2},
         "runtime": {"precision": "float32"},
-        "watch": {"every_steps": 1, "features_every_steps": 3, "pictures_every_steps": 0, "tensorboard": False},
+        "watch": {"every_steps": 1, "features_every_steps": 3, "pictures_every_steps": 0, "trackers": []},
         "checkpoint": {"every_steps": 1000},
     }
     return parse_recipe(

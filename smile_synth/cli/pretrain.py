@@ -73,12 +73,9 @@ def pretrain(
             command = _command(recipe, data, out, set_, device, max_hours, processes, folder, trust_code, resume)
             typer.echo(f"\nNothing was written. Train: {command}")
         return
-    from smile_synth.probe.student_probe import evaluation_of
-    from smile_synth.training.trainer import pretrain as train
+    from smile_synth.api.pretrain import pretrain as train
 
-    summary = train(
-        loaded, stores, out, resume=resume, device=device, max_hours=max_hours, evaluation=evaluation_of(loaded)
-    )
+    summary = train(loaded, stores, out, resume=resume, device=device, max_hours=max_hours)
     if summary.is_first:
         _show(summary, _command(recipe, data, out, set_, device, max_hours, processes, folder, trust_code, True))
 

@@ -74,15 +74,16 @@ def render(
         raise typer.BadParameter("--workers has no effect with --engine ray: the cluster says how many there are")
     if recipe is None:
         raise typer.BadParameter("say what to render: smile-synth render RECIPE --out STORE")
-    from smile_synth.generator.dataset import Dataset
+    from smile_synth.api.render import prepare
     from smile_synth.recipe.recipe import load_recipe
+    from smile_synth.store.storage import locate
 
     part = _part(shards) if shards is not None else None
     overrides = [*(set_ or []), *([f"seed={seed}"] if seed is not None else [])]
     if truth is not None:
         overrides.append(f"dataset.store.truth=[{truth}]")
     loaded = load_recipe(recipe, overrides)
-    dataset = Dataset.of(loaded)
+    dataset = prepare(loaded, locate(out), is_virtual=virtual)
     chosen = _engine(engine, workers if workers is not None else num_cores())
     if part is None:
         _render_all(loaded, dataset, out, chosen, virtual)

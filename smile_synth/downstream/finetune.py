@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, TextIO
@@ -14,6 +14,7 @@ from smile_synth.downstream.reading import VariedClips
 from smile_synth.downstream.source import ClipBatch, ClipSource, videos_digest
 from smile_synth.downstream.testing import share_right
 from smile_synth.recipe.recipe import Recipe
+from smile_synth.training.callbacks import Callback
 from smile_synth.training.device import keep_freed_memory, naming_memory, using_threads
 from smile_synth.training.distributed import join_world
 from smile_synth.training.loop import TrainingLoop
@@ -34,6 +35,7 @@ def finetune(
     max_hours: float | None = None,
     heads: int | None = None,
     view: TextIO | None = sys.stderr,
+    callbacks: Sequence[Callback] = (),
 ) -> RunSummary:
     """Fine-tune a model, from the start or from where a run stopped.
 
@@ -47,6 +49,7 @@ def finetune(
         max_hours: write a checkpoint and return after so long.
         heads: attention heads of the model, where its file does not tell.
         view: where to show progress; None shows nothing.
+        callbacks: are told of steps, epochs and checkpoints.
 
     Returns:
         What was done; ``reason`` says why where it ended early.
@@ -59,7 +62,7 @@ def finetune(
         if world.device.type == "cpu":
             keep_freed_memory()
         job = check(recipe, model, videos, out, resume=resume, world=world, heads=heads)
-        loop = TrainingLoop(Finetuning(job, build(job)), stop, view if world.is_first else None)
+        loop = TrainingLoop(Finetuning(job, build(job)), stop, view if world.is_first else None, callbacks)
         # The first process makes files that the others' checks must not find.
         world.barrier()
         with naming_memory(world.device), job.folder.locked() if world.is_first else nullcontext():

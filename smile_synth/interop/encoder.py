@@ -1,4 +1,4 @@
-"""A trained encoder, frozen, for use on clips: tokens and one vector a clip."""
+"""A trained encoder for use on clips: tokens and one vector a clip."""
 
 from __future__ import annotations
 
@@ -28,27 +28,30 @@ class Encoded(NamedTuple):
     pooled: Tensor
 
 
-class FrozenEncoder(nn.Module):
-    """The encoder of a student, frozen, with its own normalisation.
+class VideoEncoder(nn.Module):
+    """The encoder of a student with its own normalisation, frozen unless it is to be trained.
 
     Args:
         encoder: the student's.
         shape: every size of the student.
         fc_norm: for the mean of the tokens, where the encoder is a fine-tuned one.
+        trainable: whether the weights take gradients.
     """
 
-    def __init__(self, encoder: Encoder, shape: StudentShape, fc_norm: nn.LayerNorm | None = None) -> None:
+    def __init__(
+        self, encoder: Encoder, shape: StudentShape, fc_norm: nn.LayerNorm | None = None, *, trainable: bool = False
+    ) -> None:
         super().__init__()
         self.encoder, self.shape, self.fc_norm = encoder, shape, fc_norm
-        self.requires_grad_(False)
-        self.eval()
+        self.requires_grad_(trainable)
+        self.train(trainable)
 
     @property
     def width(self) -> int:
         """Channels of a token."""
         return self.shape.encoder.width
 
-    def up_to(self, block: int) -> FrozenEncoder:
+    def up_to(self, block: int) -> VideoEncoder:
         """Return the encoder that ends after a block, counted from 1, without a norm; it shares the weights.
 
         Raises:
@@ -61,7 +64,8 @@ class FrozenEncoder(nn.Module):
         shorter = Encoder(shape, has_norm=False)
         shorter.patch_embed = self.encoder.patch_embed
         shorter.blocks = self.encoder.blocks[:block]
-        return FrozenEncoder(shorter, shape).to(next(self.parameters()).device)
+        weight = next(self.parameters())
+        return VideoEncoder(shorter, shape, trainable=weight.requires_grad).to(weight.device)
 
     def forward(self, frames_BTHWC: Tensor) -> Encoded:
         """Return tokens and their mean.
@@ -92,8 +96,9 @@ def load_encoder(
     num_frames: int | None = None,
     image_size: int | tuple[int, int] | None = None,
     device: torch.device | str = "cpu",
-) -> FrozenEncoder:
-    """Return the encoder that lies at a path, frozen.
+    trainable: bool = False,
+) -> VideoEncoder:
+    """Return the encoder that lies at a path, frozen unless it is to be trained further.
 
     Args:
         path: a run folder or a checkpoint of smile-synth, an export of any format, a published VideoMAE or SMILE
@@ -103,10 +108,20 @@ def load_encoder(
         image_size: side, or (height, width), of the clips in pixels; absent: that it was trained on, or the
             published 224.
         device: where the encoder works.
+        trainable: let its weights take gradients, in training mode; tokens and mean are the same.
 
     Raises:
         WeightsError: there is nothing, or nothing that is an encoder, or reading it could run code.
         ModelError: the sizes do not fit each other.
+
+    Example:
+        >>> encoder = ss.load_encoder("run")
+        >>> tokens_BND, pooled_BD = encoder(torch.zeros(2, 8, 32, 32, 3, dtype=torch.uint8))
+        >>> tokens_BND.shape, pooled_BD.shape, pooled_BD.requires_grad
+        (torch.Size([2, 32, 128]), torch.Size([2, 128]), False)
+        >>> head = torch.nn.Linear(encoder.width, 8)
+        >>> encoder = ss.load_encoder("run", trainable=True)
+        >>> head(encoder(torch.zeros(1, 8, 32, 32, 3, dtype=torch.uint8)).pooled).sum().backward()
     """
     stored = read_student(Path(path), Sizes(heads, num_frames, image_size))
     fc_norm = None
@@ -114,14 +129,14 @@ def load_encoder(
         fc_norm = nn.LayerNorm(stored.shape.encoder.width, eps=stored.shape.layer_norm_eps)
         weights = stored.encoder_weights
         fc_norm.load_state_dict({kind: weights[f"fc_norm.{kind}"] for kind in ("weight", "bias")})
-    return FrozenEncoder(stored.build_encoder(), stored.shape, fc_norm).to(device)
+    return VideoEncoder(stored.build_encoder(), stored.shape, fc_norm, trainable=trainable).to(device)
 
 
-def random_like(encoder: FrozenEncoder, *, seed: int) -> FrozenEncoder:
+def random_like(encoder: VideoEncoder, *, seed: int) -> VideoEncoder:
     """Return the same network untrained, with weights drawn from ``seed``, on the same device."""
     device = next(encoder.parameters()).device
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         twin = Encoder(encoder.shape)
         twin.apply(initialise)
-    return FrozenEncoder(twin, encoder.shape).to(device)
+    return VideoEncoder(twin, encoder.shape).to(device)

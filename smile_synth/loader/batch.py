@@ -25,6 +25,12 @@ class Batch:
             undefined; None unless the loader reads motion.
         features_BND: float16 or float32 (B, N, D), cached features of a teacher; None unless the loader reads them.
         position: where to resume once this batch is trained on, for ``Loader.load_position`` of any number of ranks.
+
+    Example:
+        >>> with ss.Loader([ss.open_store("clips.zarr")], batch_size=4, seed=0) as loader:
+        ...     batch = next(iter(loader))
+        >>> batch.frames_BTHWC.dtype, batch.boxes_BKT4.shape, batch.epoch, batch.step
+        (torch.uint8, torch.Size([4, 2, 8, 4]), 0, 0)
     """
 
     frames_BTHWC: torch.Tensor

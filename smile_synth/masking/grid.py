@@ -19,6 +19,11 @@ class TokenGrid:
         tubelets, rows, columns: tokens along time, height and width, at least 1.
         tubelet_size: frames that a token spans, at least 1.
         patch_size: pixels that a token spans along height and along width, at least 1.
+
+    Example:
+        >>> grid = ss.TokenGrid.of(ss.Canvas(32, 32, 8), tubelet_size=4, patch_size=8)
+        >>> grid.num_tokens, grid.pixels_per_token
+        (32, 768)
     """
 
     tubelets: int

@@ -213,6 +213,14 @@ def draw_masks(
 
     Raises:
         ModelError: boxes, motion or ratio do not fit the grid.
+
+    Example:
+        >>> clip = ss.open_store("clips.zarr")[0]
+        >>> grid = ss.TokenGrid.of(ss.Canvas(32, 32, 8), tubelet_size=4, patch_size=8)
+        >>> boxes_BKT4 = torch.from_numpy(clip.boxes)[None]
+        >>> masks = ss.draw_masks(ss.MaskParams(ratio=0.8), grid, boxes_BKT4, seed=0, step=0)
+        >>> masks.shape, int(masks.sum())
+        (torch.Size([1, 1, 32]), 24)
     """
     count, device = len(boxes_BKT4), boxes_BKT4.device
     fresh = 1 if params.further_masks == "permuted" else params.masks_per_clip

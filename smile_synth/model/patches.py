@@ -24,6 +24,10 @@ def normalise(frames_BTHWC: Tensor, *, dtype: torch.dtype = torch.float32) -> Te
 
     Raises:
         ModelError: the frames are not uint8 (B, T, H, W, 3).
+
+    Example:
+        >>> ss.normalise(torch.zeros(2, 8, 32, 32, 3, dtype=torch.uint8)).shape
+        torch.Size([2, 3, 8, 32, 32])
     """
     check_frames(frames_BTHWC)
     mean = frames_BTHWC.new_tensor(IMAGENET_MEAN, dtype=torch.float32) * 255
@@ -63,6 +67,11 @@ def patchify(frames_BTHWC: Tensor, grid: TokenGrid) -> Tensor:
 
     Returns:
         The same type, (B, N, tubelet_size x patch_size x patch_size, 3).
+
+    Example:
+        >>> grid = ss.TokenGrid.of(ss.Canvas(32, 32, 8), tubelet_size=4, patch_size=8)
+        >>> ss.patchify(torch.zeros(2, 8, 32, 32, 3, dtype=torch.uint8), grid).shape
+        torch.Size([2, 32, 256, 3])
     """
     patches = patch_view(frames_BTHWC.permute(0, 4, 1, 2, 3), grid).permute(0, 1, 2, 3, 5, 6, 7, 4)
     return patches.reshape(len(frames_BTHWC), grid.num_tokens, -1, 3)

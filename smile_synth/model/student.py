@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, cast, get_args
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
@@ -16,7 +17,9 @@ from smile_synth.masking.grid import TokenGrid
 from smile_synth.model.block import Block
 from smile_synth.model.patches import check_video, patch_view
 from smile_synth.model.positions import position_code
+from smile_synth.params import first_problem
 from smile_synth.recipe.student import PositionCode, StudentParams, Transformer
+from smile_synth.scene import Canvas
 
 LAYER_NORM_EPS = 1e-6
 
@@ -238,6 +241,15 @@ class Student(nn.Module):
         activation_checkpointing: recompute blocks in the backward pass.
 
     Source: VideoMAE, NeurIPS 2022; TrackMAE, CVPR 2026, for a second decoder of motion.
+
+    Example:
+        >>> student = ss.Student.build(ss.Canvas(32, 32, 8), size="tiny", patch_size=8, tubelet_size=4)
+        >>> frames_BTHWC = torch.zeros(2, 8, 32, 32, 3, dtype=torch.uint8)
+        >>> boxes_BKT4 = torch.zeros(2, 1, 8, 4)
+        >>> masks = ss.MaskParams(kind="tube", ratio=0.75)
+        >>> (is_masked_BN,) = ss.draw_masks(masks, student.shape.grid, boxes_BKT4, seed=0, step=0)
+        >>> student(ss.normalise(frames_BTHWC), is_masked_BN).hidden_BMD.shape
+        torch.Size([2, 24, 768])
     """
 
     def __init__(self, shape: StudentShape, *, drop_path: float = 0.0, activation_checkpointing: bool = False) -> None:
@@ -261,6 +273,30 @@ class Student(nn.Module):
             if token is not None:
                 nn.init.trunc_normal_(token, std=0.02, a=-0.02, b=0.02)
         self.apply(initialise)
+
+    @classmethod
+    def build(cls, canvas: Canvas, *, target_dim: int | None = None, **sizes: Any) -> Student:
+        """Return a student of clips of one size, with fresh weights, drawn from torch's global generator.
+
+        Args:
+            canvas: size of the clips.
+            target_dim: values predicted for a hidden token; None: its pixels, tubelet_size x patch_size^2 x 3.
+            sizes: as in a recipe's ``pretrain.student``: ``size``, ``width``, ``patch_size``, ...
+
+        Raises:
+            ModelError: sizes do not fit each other, or patches and tubelets do not divide the canvas.
+
+        Example:
+            >>> student = ss.Student.build(ss.Canvas(32, 32, 8), size="tiny", patch_size=8, tubelet_size=4)
+            >>> student.shape.grid.num_tokens, student.shape.target_dim
+            (32, 768)
+        """
+        try:
+            params = StudentParams(**sizes)
+        except ValidationError as error:
+            raise ModelError(first_problem(error, StudentParams, where="student")) from None
+        grid = TokenGrid.of(canvas, tubelet_size=params.tubelet_size, patch_size=params.patch_size)
+        return build_student(params, grid, grid.pixels_per_token if target_dim is None else target_dim)
 
     def _bridge(self) -> nn.Linear:
         return nn.Linear(self.shape.encoder.width, self.shape.decoder.width, bias=False)

@@ -10,7 +10,7 @@ import torch
 
 from smile_synth.assets import Assets
 from smile_synth.errors import AssetError, ProbeError
-from smile_synth.interop.encoder import FrozenEncoder, load_encoder, random_like
+from smile_synth.interop.encoder import VideoEncoder, load_encoder, random_like
 from smile_synth.masking.grid import TokenGrid
 from smile_synth.probe.extractors import DifferenceExtractor, NetworkExtractor
 from smile_synth.probe.features import Extractor
@@ -40,7 +40,7 @@ class ProbedModel:
     """
 
     path: Path
-    encoder: FrozenEncoder
+    encoder: VideoEncoder
     run: Path | None
     recipe: Recipe | None
     device: torch.device
@@ -136,7 +136,7 @@ def _block_extractor(probed: ProbedModel, number: int) -> NetworkExtractor:
     return NetworkExtractor(f"block-{number}", title, probed.encoder.up_to(number), probed.device)
 
 
-def trained_extractor(encoder: FrozenEncoder, device: torch.device) -> NetworkExtractor:
+def trained_extractor(encoder: VideoEncoder, device: torch.device) -> NetworkExtractor:
     """Return the features of a trained encoder."""
     return NetworkExtractor(TRAINED, "trained student", encoder, device)
 

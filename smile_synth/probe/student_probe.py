@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from smile_synth.errors import ProbeError
-from smile_synth.interop.encoder import FrozenEncoder
+from smile_synth.interop.encoder import VideoEncoder
 from smile_synth.interop.stored_student import StoredStudent
 from smile_synth.model.student import StudentShape
 from smile_synth.probe.evaluation import ProbePlace, ask_all, prepare_materials
@@ -86,7 +86,7 @@ class StudentProbe:
             Readings of the features ``trained``; ``metrics()`` gives them by name for a log.
         """
         stored = StoredStudent(dict(weights), self._shape, name)
-        encoder = FrozenEncoder(stored.build_encoder(), self._shape).to(self._place.device)
+        encoder = VideoEncoder(stored.build_encoder(), self._shape).to(self._place.device)
         with tempfile.TemporaryDirectory(prefix="smile-synth-probe-") as features:
             # Training shows progress of its own.
             place = replace(self._place, features=Path(features), shown_on=io.StringIO())

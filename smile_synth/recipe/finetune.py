@@ -10,6 +10,7 @@ from smile_synth.params import NoEffect, Positive, Span, StrictParams
 from smile_synth.recipe.loading import USUAL_ASPECTS
 from smile_synth.recipe.pretrain import CheckpointParams, OptimizerParams, RuntimeParams
 from smile_synth.recipe.student import PositionCode, StudentParams, StudentSize
+from smile_synth.recipe.trackers import TrackersParams
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -105,15 +106,13 @@ class ReadingParams(StrictParams):
     """The last incomplete batch of an epoch: dropped, or filled with videos from its beginning."""
 
 
-class LogParams(StrictParams):
+class LogParams(TrackersParams):
     """What is measured and shown while a model is fine-tuned."""
 
     every_steps: Positive = 10
     """Steps between two lines of metrics."""
     evaluate_every_epochs: int = Field(default=0, ge=0)
     """Epochs between two tests on the validation part, one view a video; 0: none."""
-    tensorboard: bool = True
-    """Write TensorBoard files as well as the JSON lines."""
 
 
 class EvaluationParams(StrictParams):

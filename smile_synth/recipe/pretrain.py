@@ -9,13 +9,19 @@ from pydantic import Field, model_validator
 from smile_synth.params import NoEffect, Positive, StrictParams
 from smile_synth.recipe.loading import LoadingParams
 from smile_synth.recipe.student import StudentParams
+from smile_synth.recipe.trackers import TrackersParams
 
 MaskKind = Literal["random", "tube", "trajectory", "trajectory_visible_tubelet", "motion"]
 RegionRule = Literal["published", "tight"]
 
 
 class MaskParams(StrictParams):
-    """Which tokens are hidden from the student."""
+    """Which tokens are hidden from the student.
+
+    Example:
+        >>> ss.MaskParams(kind="tube", ratio=0.75).masks_per_clip
+        1
+    """
 
     NO_EFFECT = (
         NoEffect(("visible_object_fraction",), when=lambda mask: mask.kind != "trajectory", why="on {kind!r} masks"),
@@ -298,7 +304,7 @@ class RuntimeParams(StrictParams):
     weights are faster with 1, above all on a busy machine."""
 
 
-class WatchParams(StrictParams):
+class WatchParams(TrackersParams):
     """What is measured and shown while training."""
 
     every_steps: Positive = 10
@@ -309,8 +315,6 @@ class WatchParams(StrictParams):
     """Steps between two pictures of input, mask and error; 0: none."""
     probe_every_epochs: int = Field(default=0, ge=0)
     """Epochs between two probes with the recipe's section ``probe``; 0: none."""
-    tensorboard: bool = True
-    """Write TensorBoard files as well as the JSON lines."""
 
 
 class CheckpointParams(StrictParams):

@@ -38,7 +38,15 @@ EXTENDS = Key(
 
 
 class Recipe(StrictParams):
-    """Everything that a run depends on, apart from paths and devices."""
+    """Everything that a run depends on, apart from paths and devices.
+
+    Example:
+        >>> recipe = ss.load_recipe("demo")
+        >>> recipe.name, recipe.dataset.generator, recipe.probe.classifiers
+        ('demo', 'cutouts', ('linear',))
+        >>> print(recipe.value_text("pretrain.optimizer.eps"))
+        1.0e-08  (default)
+    """
 
     name: str = Field("", description="name of the recipe; empty means the file's name")
     description: str = Field("", description="one-line description")
@@ -138,6 +146,11 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
 
     Raises:
         RecipeError: there is no such recipe, it is not YAML, or a key or value is not allowed.
+
+    Example:
+        >>> recipe = ss.load_recipe("demo", ["dataset.clips=64"])
+        >>> recipe.dataset.clips, recipe.pretrain.student.width
+        (64, 128)
     """
     path, folder = _locate(str(name_or_path))
     layers = _read_layers(path, path.stem)

@@ -27,6 +27,10 @@ class Clip:
             the background moves with its camera. Rounded to 1/256 px. NaN in the last frame, and where more than 1/16
             of the cell shows what has no motion of its own: a layer or background with a picture for every frame and
             no surface.
+
+    Example:
+        >>> ss.render_scene(ss.sample_scene("demo")).frames_THWC.dtype
+        dtype('uint8')
     """
 
     frames_THWC: npt.NDArray[np.uint8]
@@ -59,6 +63,11 @@ def render(scene: Scene, motion_cell_px: int | None = None) -> Clip:
 
     Raises:
         SceneError: a picture of the scene is larger than the renderer can address, or the cells do not fit the canvas.
+
+    Example:
+        >>> clip = ss.render_scene(ss.sample_scene("demo", clip=7), motion_cell_px=8)
+        >>> clip.frames_THWC.shape, clip.motion_THW2.shape
+        ((8, 32, 32, 3), (8, 4, 4, 2))
     """
     canvas = scene.canvas
     frames_THWC = np.empty((canvas.num_frames, canvas.height, canvas.width, 3), np.uint8)

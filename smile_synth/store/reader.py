@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,14 @@ import numpy.typing as npt
 
 from smile_synth.assets import AssetRow
 from smile_synth.errors import DamagedStoreError, StoreError
+from smile_synth.generator.dataset import Dataset
 from smile_synth.generator.labels import LabelSpec
 from smile_synth.scene import Canvas
 from smile_synth.store.array_reader import ArrayReader
+from smile_synth.store.clip import StoredClip
 from smile_synth.store.fetching import ahead
 from smile_synth.store.layout import shard_file
+from smile_synth.store.origin import stored_dataset
 from smile_synth.store.rendering import ClipReader, Renderer, renderer_of
 from smile_synth.store.root import Root, read_root
 from smile_synth.store.shard import CRC_NBYTES, MISSING, Tail, checked_payload, parse_tail
@@ -27,6 +30,10 @@ from smile_synth.store.storage import Location, locate, storage_of
 CLIPS_AHEAD = 8
 
 
+class NoSuchClipError(StoreError, IndexError):
+    """A store has no clip of this number."""
+
+
 class Store:
     """A finished store of clips.
 
@@ -35,8 +42,17 @@ class Store:
     Args:
         path: its folder or URL.
         manifest: what it says of itself, from ``read_root``.
-        folder: where relative paths of a virtual store's recipe start; None: where they did when it was made.
-        trust_code: let a virtual store's recipe run generators that no installed package registers.
+        folder: where relative paths of its recipe start; None: where they did when a virtual store was made.
+        trust_code: let its recipe run generators that no installed package registers.
+
+    Example:
+        >>> store = ss.open_store("clips.zarr")
+        >>> len(store), store.canvas.height, store.motion_cell_px
+        (64, 32, 8)
+        >>> store.read_frames([0, 5]).shape
+        (2, 8, 32, 32, 3)
+        >>> store.column("boxes").shape
+        (64, 2, 8, 4)
     """
 
     def __init__(self, path: Location, manifest: Root, *, folder: Path | None = None, trust_code: bool = False) -> None:
@@ -63,8 +79,29 @@ class Store:
         location = locate(path)
         return cls(location, read_root(location), folder=folder, trust_code=trust_code)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Open files and what was read stay in their process.
+        return (_reopened, (self.path, self.folder, self._trusts_code))
+
+    def reopened(self) -> Store:
+        """Return the same store, opened again, as a forked process needs it."""
+        return _reopened(self.path, self.folder, self._trusts_code)
+
     def __len__(self) -> int:
         return self.num_clips
+
+    def __getitem__(self, clip: int) -> StoredClip:
+        """Return one clip; a negative number counts from the end.
+
+        Raises:
+            NoSuchClipError: there is none of this number.
+        """
+        if not -self.num_clips <= clip < self.num_clips:
+            raise NoSuchClipError(f"clip must be 0 to {self.num_clips - 1} in {self.path}, got {clip}")
+        return StoredClip(self, int(clip) % self.num_clips)
+
+    def __iter__(self) -> Iterator[StoredClip]:
+        return (StoredClip(self, clip) for clip in range(self.num_clips))
 
     def __repr__(self) -> str:
         c = self.canvas
@@ -139,6 +176,18 @@ class Store:
             UntrustedCodeError: the recipe names code that may not be run.
         """
         return renderer_of(self.path, self.manifest, self.folder, trust_code=self._trusts_code)
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The scenes that the store was rendered from, sampled again from its recipe and seed.
+
+        Raises:
+            SmileSynthError: the recipe's generator or images are not there, or not as they were for a virtual store.
+            UntrustedCodeError: the recipe names code that no installed package registers, and it is not trusted.
+        """
+        if self.is_virtual:
+            return self.renderer.dataset
+        return stored_dataset(self.path, self.manifest, self.folder, trust_code=self._trusts_code)
 
     def reader(self, name: str) -> ClipReader:
         """Return what reads, or renders, single clips of the array ``name``."""
@@ -289,3 +338,29 @@ class Store:
             payload = checked_payload(chunks[offset : offset + nbytes], int(tail.checksums[slot]))
             reader.decode_payload(payload, chunk := reader.chunk())
             out[first : first + several] = chunk[: len(out) - first]
+
+
+def _reopened(path: Location, folder: Path, trust_code: bool) -> Store:
+    return Store.open(path, folder=folder, trust_code=trust_code)
+
+
+def open_store(path: str | Location, *, folder: str | Path | None = None, trust_code: bool = False) -> Store:
+    """Open a finished store; the frames of a virtual one are rendered when they are read.
+
+    Args:
+        path: its folder, or its URL in an object store, such as ``s3://bucket/clips.zarr``.
+        folder: where relative paths of the store's recipe start; None: where they did when a virtual store was made.
+        trust_code: let the store's recipe run generators that no installed package registers; read them first.
+
+    Raises:
+        StoreError: there is none, it is unfinished, or it is of another kind or a newer format.
+        DamagedStoreError: its root document is damaged.
+
+    Example:
+        >>> store = ss.open_store("clips.zarr")
+        >>> store
+        Store('clips.zarr', 64 clips of 8x32x32)
+        >>> store[0].frames.shape
+        (8, 32, 32, 3)
+    """
+    return Store.open(path, folder=None if folder is None else Path(folder), trust_code=trust_code)

@@ -15,6 +15,7 @@ from smile_synth.store.layout import Layout
 from smile_synth.store.manifest import Manifest
 from smile_synth.store.shard import CRC_NBYTES
 from smile_synth.store.summary import format_size, store_nbytes
+from smile_synth.store.workspace import Workspace
 
 CLIPS_TO_TRY = 4
 # Place and length of a chunk in its shard's index.
@@ -47,11 +48,13 @@ def free_nbytes(path: Path) -> int:
 
 
 def check_space(dataset: Dataset, path: Path) -> None:
-    """Refuse to begin a store that the disk has no room for; what is rendered of it already counts as room.
+    """Refuse to render a store that the disk has no room for; what is rendered of it already counts as room.
 
     Raises:
         StoreError: the store will be larger than what is free.
     """
+    if Workspace(path).is_finished:
+        return
     layout = Manifest.of(dataset, {}).layout
     free = free_nbytes(path) + (store_nbytes(path) if path.is_dir() else 0)
     if _raw_nbytes(layout) <= free:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Generic, TextIO
 
@@ -13,6 +13,7 @@ import torch
 
 from smile_synth.errors import SmileSynthError, TrainingError
 from smile_synth.files import replace_file
+from smile_synth.training.callbacks import Callback, TrainingEvent
 from smile_synth.training.checkpoint import Checkpoints
 from smile_synth.training.metrics import MetricsLog, read_rows
 from smile_synth.training.pace import Pace
@@ -21,6 +22,7 @@ from smile_synth.training.stages import locate
 from smile_synth.training.stop import StopRequest
 from smile_synth.training.summary import RunSummary
 from smile_synth.training.task import BatchSource, BatchT, Task
+from smile_synth.training.trackers import check_trackers, open_trackers
 from smile_synth.training.trainable import ClipsT, Outcome, StageT
 from smile_synth.training.view import TrainingView
 
@@ -47,9 +49,20 @@ class TrainingLoop(Generic[StageT, BatchT, ClipsT]):
         task: model, data and stages, checked.
         stop: says when to end early.
         view: where to show progress; None shows nothing.
+        callbacks: are told of steps, epochs and checkpoints.
+
+    Raises:
+        TrainingError: the package of a tracker is not installed.
     """
 
-    def __init__(self, task: Task[StageT, BatchT, ClipsT], stop: StopRequest, view: TextIO | None) -> None:
+    def __init__(
+        self,
+        task: Task[StageT, BatchT, ClipsT],
+        stop: StopRequest,
+        view: TextIO | None,
+        callbacks: Sequence[Callback] = (),
+    ) -> None:
+        check_trackers(task.watching.trackers)
         self.task, self.stop = task, stop
         self.job, self.learner, self.world = task.checked, task.trainable, task.checked.world
         self.folder = task.checked.folder
@@ -57,6 +70,7 @@ class TrainingLoop(Generic[StageT, BatchT, ClipsT]):
         self._stream = view
         self._pending: list[Outcome] = []
         self._saved_step = -1
+        self._callbacks, self._metrics = tuple(callbacks), dict[str, Any]()
 
     def run(self) -> RunSummary:
         """Train until every stage is done, or until asked to stop.
@@ -73,8 +87,7 @@ class TrainingLoop(Generic[StageT, BatchT, ClipsT]):
                 replace_file(self.folder.recipe, text)
         self.world.from_first(self.task.prepare)
         first, after = self.world.is_first, self.progress.step
-        with_board = self.task.watching.tensorboard
-        self._log = MetricsLog(self.folder.path, after_step=after, tensorboard=with_board) if first else None
+        self._log = self._open_log(after) if first else None
         log_file = self.folder.log if first else None
         self.view = TrainingView(self.task.total_steps, log_file, self._stream, title=self.task.section)
         self.pace = Pace(self.world.device)
@@ -89,6 +102,11 @@ class TrainingLoop(Generic[StageT, BatchT, ClipsT]):
         if self._log is not None:
             self._log.close()
         return self._finish(reason)
+
+    def _open_log(self, after_step: int) -> MetricsLog:
+        names, config = self.task.watching.trackers, self.job.recipe.resolved()
+        trackers = open_trackers(names, self.folder.path, config, after_step)
+        return MetricsLog(self.folder.path, after_step=after_step, trackers=trackers)
 
     def _opening(self) -> str:
         total, step = self.task.total_steps, self.progress.step
@@ -137,7 +155,8 @@ class TrainingLoop(Generic[StageT, BatchT, ClipsT]):
         while stage_step < stage.num_steps:
             batch = self._next(source, batches, stage, stage_step)
             clips = self.task.on_device(batch, self.progress.step)
-            self._pending.append(self.learner.update(clips, stage, stage_step, self.progress.step))
+            self._outcome = self.learner.update(clips, stage, stage_step, self.progress.step)
+            self._pending.append(self._outcome)
             stage_step += 1
             self.progress.step += 1
             self.progress.position = batch.position
@@ -166,7 +185,7 @@ class TrainingLoop(Generic[StageT, BatchT, ClipsT]):
         return batch
 
     def _after_update(self, stage: StageT, stage_step: int, clips: ClipsT) -> None:
-        """Measure, show and save where it is time to."""
+        """Measure, show and save where it is time to, and tell the callbacks."""
         watching, saving, step = self.task.watching, self.task.saving, self.progress.step
         stage_ends = stage_step == stage.num_steps
         evaluates = self._wants_evaluation(stage, stage_step)
@@ -174,10 +193,35 @@ class TrainingLoop(Generic[StageT, BatchT, ClipsT]):
             outcome = self._settle()
             metrics = self._evaluate() if evaluates else {}
             self._report(stage, stage_step, clips, outcome, metrics)
+        self._tell(stage, stage_step)
         milestone = saving.milestone_every_steps
         is_milestone = bool(milestone) and step % milestone == 0
         if step % saving.every_steps == 0 or is_milestone or stage_ends:
             self._save(stage, stage_step, milestone=is_milestone)
+
+    def _event(self, stage: StageT, stage_step: int) -> TrainingEvent:
+        return TrainingEvent(
+            self.progress.step,
+            self.task.total_steps,
+            stage.name,
+            stage_step / stage.steps_per_epoch,
+            self.folder.path,
+            self._metrics,
+            self.learner,
+            self._outcome,
+            self.stop,
+        )
+
+    def _tell(self, stage: StageT, stage_step: int) -> None:
+        """Tell the callbacks of a step, and of an epoch that it ends."""
+        if not self._callbacks:
+            return
+        event = self._event(stage, stage_step)
+        ends_epoch = stage_step % stage.steps_per_epoch == 0 or stage_step == stage.num_steps
+        for callback in self._callbacks:
+            callback.on_step(event)
+            if ends_epoch:
+                callback.on_epoch(event)
 
     def _wants_evaluation(self, stage: StageT, stage_step: int) -> bool:
         every = self.task.evaluates_every_epochs
@@ -237,6 +281,7 @@ class TrainingLoop(Generic[StageT, BatchT, ClipsT]):
         row.update(self.pace.measure(self.learner.flops_per_clip(stage), self.world.size))
         self.progress.losses = []
         row.update(self.task.look(step, stage, clips))
+        self._metrics = row
         if self._log is not None:
             self._log.write(row)
             self.view.update(row, self.pace.seconds_left(self.task.total_steps - step))
@@ -249,6 +294,12 @@ class TrainingLoop(Generic[StageT, BatchT, ClipsT]):
         return self.world.any(bool(self.stop.reason))
 
     def _save(self, stage: StageT, stage_step: int, *, milestone: bool = False) -> None:
+        """Write a checkpoint, and tell the callbacks."""
+        self._write_state(stage, stage_step, milestone=milestone)
+        for callback in self._callbacks:
+            callback.on_checkpoint(self._event(stage, stage_step), self._checkpoints.latest)
+
+    def _write_state(self, stage: StageT, stage_step: int, *, milestone: bool) -> None:
         """Write a checkpoint; losses are looked at first, so that weights that are not finite are never saved."""
         if self._pending:
             self._settle()

@@ -1,65 +1,51 @@
-"""Metrics of a run: JSON lines, and TensorBoard on request."""
+"""Metrics of a run: JSON lines, and trackers on request."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from smile_synth.files import replace_file
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
+from smile_synth.training.trackers import Tracked, Tracker
 
 Row = dict[str, Any]
 
 
 class MetricsLog:
-    """Writes metrics; a resumed run continues the same files, without the lines that were never checkpointed.
+    """Writes metrics; a resumed run continues the same file, without the lines that were never checkpointed.
 
     Args:
-        folder: the run's folder; holds ``metrics.jsonl`` and ``tensorboard/``.
+        folder: the run's folder; holds ``metrics.jsonl``.
         after_step: lines of later updates are dropped first; they will be written again.
-        tensorboard: whether to write TensorBoard files too.
+        trackers: get the numbers, too.
     """
 
-    def __init__(self, folder: Path, *, after_step: int = 0, tensorboard: bool = True) -> None:
+    def __init__(self, folder: Path, *, after_step: int = 0, trackers: Sequence[Tracker] = ()) -> None:
         self.path = folder / "metrics.jsonl"
         keep_rows(self.path, after_step)
         self._file = self.path.open("a", encoding="utf-8")
-        self._board = _open_board(folder / "tensorboard", after_step) if tensorboard else None
+        self._tracked = Tracked(trackers)
 
     def write(self, row: Mapping[str, Any]) -> None:
-        """Add one row; ``row["step"]`` counts the updates done, numbers go to TensorBoard."""
+        """Add one row; ``row["step"]`` counts the updates done."""
         self._file.write(json.dumps({key: _plain(value) for key, value in row.items()}) + "\n")
         self._file.flush()
-        if self._board is None:
-            return
-        for key, value in row.items():
-            if isinstance(value, float) and key != "step":
-                self._board.add_scalar(key, value, row["step"])
+        self._tracked.log(row)
 
     def picture(self, name: str, image_HWC: npt.NDArray[np.uint8], step: int) -> None:
-        """Show an image in TensorBoard."""
-        if self._board is not None:
-            self._board.add_image(name, image_HWC, step, dataformats="HWC")
+        """Show an image in the trackers."""
+        self._tracked.picture(name, image_HWC, step)
 
     def close(self) -> None:
-        """Write what is held back, and close the files."""
+        """Write what is held back, and close files and trackers."""
         self._file.close()
-        if self._board is not None:
-            self._board.close()
-
-
-def _open_board(folder: Path, after_step: int) -> SummaryWriter:
-    from torch.utils.tensorboard import SummaryWriter
-
-    return SummaryWriter(str(folder), purge_step=after_step + 1)
+        self._tracked.close()
 
 
 def _plain(value: Any) -> Any:

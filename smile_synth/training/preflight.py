@@ -29,6 +29,7 @@ from smile_synth.training.objective import Objective
 from smile_synth.training.resume import FREE_SECTIONS, check_same_run, find_state, without
 from smile_synth.training.run_folder import RunFolder
 from smile_synth.training.stages import MaskedStage, Stage, locate, plan_stages
+from smile_synth.training.trackers import check_trackers
 
 # Keys of ``pretrain.loading`` that may change from one start of a run to the next: the order of the clips does not
 # depend on them.
@@ -96,6 +97,7 @@ def check(recipe: Recipe, stores: Sequence[Store], out: Path, *, resume: bool, w
         SmileSynthError: something does not fit.
     """
     params: PretrainParams = recipe.section("pretrain")
+    check_trackers(params.watch.trackers)
     if params.watch.probe_every_epochs:
         recipe.section("probe")
     folder = RunFolder(out)

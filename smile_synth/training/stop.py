@@ -25,15 +25,26 @@ class StopRequest:
         self._deadline_s = None if max_hours is None else clock() + 3600 * max_hours
         self._max_hours = max_hours
         self._signal = ""
+        self._asked = ""
 
     @property
     def reason(self) -> str:
         """Why to stop, or an empty string."""
         if self._signal:
             return f"got {self._signal}"
+        if self._asked:
+            return self._asked
         if self._deadline_s is not None and self._clock() >= self._deadline_s:
             return f"{self._max_hours:g} hours are over"
         return ""
+
+    def ask(self, reason: str) -> None:
+        """Ask to stop after the current update.
+
+        Args:
+            reason: for people, such as ``the loss is low enough``.
+        """
+        self._asked = reason
 
     def note(self, number: int, _frame: FrameType | None = None) -> None:
         """Take note of a signal; a second Ctrl-C ends the process at once."""

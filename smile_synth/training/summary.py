@@ -20,6 +20,12 @@ class RunSummary:
         waiting_share: share of the time spent waiting for data.
         memory_gib: largest memory of the device, or of the process on CPU.
         is_first: whether this process is the one that talks.
+
+    Example:
+        >>> short = ["pretrain.max_steps=2", "pretrain.optimizer.warmup_steps=1", "pretrain.batch_size=16"]
+        >>> summary = ss.pretrain("demo", "clips.zarr", "run-a", overrides=short, view=None)
+        >>> summary.finished, summary.steps, summary.reason
+        (True, 2, '')
     """
 
     folder: Path

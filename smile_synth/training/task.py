@@ -25,12 +25,12 @@ class HostBatch(Protocol):
 
 
 class Logging(Protocol):
-    """When metrics are written, and whether for TensorBoard too."""
+    """When metrics are written, and which trackers get them too."""
 
     @property
     def every_steps(self) -> int: ...
     @property
-    def tensorboard(self) -> bool: ...
+    def trackers(self) -> Sequence[str]: ...
 
 
 BatchT = TypeVar("BatchT", bound=HostBatch)

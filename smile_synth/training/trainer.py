@@ -18,6 +18,7 @@ from smile_synth.model.student import StudentShape
 from smile_synth.randomness import stream as random_stream
 from smile_synth.recipe.recipe import Recipe
 from smile_synth.store import Store
+from smile_synth.training.callbacks import Callback
 from smile_synth.training.device import keep_freed_memory, naming_memory, using_threads
 from smile_synth.training.distributed import join_world
 from smile_synth.training.learner import DeviceBatch, Learner
@@ -47,6 +48,7 @@ def pretrain(
     max_hours: float | None = None,
     view: TextIO | None = sys.stderr,
     evaluation: PrepareEvaluation | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> RunSummary:
     """Train a student, from the start or from where a run stopped.
 
@@ -59,6 +61,7 @@ def pretrain(
         max_hours: write a checkpoint and return after so long.
         view: where to show progress; None shows nothing.
         evaluation: makes what measures the student every ``watch.probe_every_epochs`` epochs.
+        callbacks: are told of steps, epochs and checkpoints.
 
     Returns:
         What was done; ``reason`` says why where it ended early.
@@ -71,7 +74,8 @@ def pretrain(
         if world.device.type == "cpu":
             keep_freed_memory()
         job = check(recipe, stores, out, resume=resume, world=world)
-        loop = TrainingLoop(Pretraining(job, build(job), evaluation), stop, view if world.is_first else None)
+        task = Pretraining(job, build(job), evaluation)
+        loop = TrainingLoop(task, stop, view if world.is_first else None, callbacks)
         # The first process makes files that the others' checks must not find.
         world.barrier()
         with naming_memory(world.device), job.folder.locked() if world.is_first else nullcontext():

@@ -13,7 +13,7 @@ from conftest import CommandLine
 from tiny_videos import brightening
 
 from smile_synth.errors import ModelError, ProbeError
-from smile_synth.interop.encoder import FrozenEncoder
+from smile_synth.interop.encoder import VideoEncoder
 from smile_synth.interop.formats import export, read_student
 from smile_synth.masking.grid import TokenGrid
 from smile_synth.model.student import StudentShape, build_student
@@ -269,7 +269,7 @@ def test_clips_of_another_size_make_another_grid(run: Path) -> None:
     params = load_recipe("probe-motion", ["probe.canvas={height: 48, width: 64, frames: 8}"]).section("probe")
     probed = open_model(run, torch.device("cpu"), canvas=params.canvas)
     assert probed.canvas == params.canvas
-    assert isinstance(probed.encoder, FrozenEncoder)
+    assert isinstance(probed.encoder, VideoEncoder)
 
 
 @pytest.mark.slow

@@ -34,10 +34,18 @@ def test_no_room_is_said_before_anything_is_rendered(tmp_path: Path, monkeypatch
     check_space(dataset, tmp_path / "s.zarr")
 
 
-def test_what_is_rendered_already_needs_no_further_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_finished_store_needs_no_further_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = TinyDataset(clips=64, size=32)
     render_store(dataset, tmp_path / "s.zarr", recipe={})
     with_room(0, monkeypatch)
     check_space(dataset, tmp_path / "s.zarr")
     with pytest.raises(StoreError, match="has room for 0 B"):
         check_space(dataset, tmp_path / "other.zarr")
+
+
+def test_what_is_rendered_already_counts_as_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = TinyDataset(clips=64, size=32)
+    (tmp_path / "s.zarr").mkdir()
+    (tmp_path / "s.zarr" / "rendered").write_bytes(bytes(2 * expected_nbytes(dataset)))
+    with_room(0, monkeypatch)
+    check_space(dataset, tmp_path / "s.zarr")

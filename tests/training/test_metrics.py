@@ -7,11 +7,11 @@ from smile_synth.training.metrics import MetricsLog, read_rows
 
 
 def test_resumed_log_drops_lines_that_were_never_checkpointed(tmp_path: Path) -> None:
-    log = MetricsLog(tmp_path, tensorboard=False)
+    log = MetricsLog(tmp_path)
     for step in (1, 2, 3):
         log.write({"step": step, "loss": 1.0 / step})
     log.close()
-    again = MetricsLog(tmp_path, after_step=2, tensorboard=False)
+    again = MetricsLog(tmp_path, after_step=2)
     again.write({"step": 3, "loss": 0.25})
     again.close()
     assert [(row["step"], row["loss"]) for row in read_rows(again.path)] == [(1, 1.0), (2, 0.5), (3, 0.25)]
@@ -19,22 +19,12 @@ def test_resumed_log_drops_lines_that_were_never_checkpointed(tmp_path: Path) ->
 
 def test_line_cut_by_a_crash_is_dropped(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss": 1.0}\n{"step": 2, "lo')
-    MetricsLog(tmp_path, after_step=5, tensorboard=False).close()
+    MetricsLog(tmp_path, after_step=5).close()
     assert read_rows(tmp_path / "metrics.jsonl") == [{"step": 1, "loss": 1.0}]
 
 
 def test_numbers_that_json_cannot_hold_are_written_by_name(tmp_path: Path) -> None:
-    log = MetricsLog(tmp_path, tensorboard=False)
+    log = MetricsLog(tmp_path)
     log.write({"step": 1, "gradient_norm": float("inf")})
     log.close()
     assert json.loads(log.path.read_text())["gradient_norm"] == "inf"
-
-
-def test_tensorboard_gets_what_the_lines_get(tmp_path: Path) -> None:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    log = MetricsLog(tmp_path)
-    log.write({"step": 4, "stage": "train", "loss": 0.5})
-    log.close()
-    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
-    assert [(event.step, event.value) for event in events.Scalars("loss")] == [(4, 0.5)]

@@ -52,7 +52,7 @@ def stop_after(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_run_leaves_every_file_that_it_promises(store: Store, tmp_path: Path) -> None:
-    recipe = tiny_recipe(watch={"pictures_every_steps": 3, "tensorboard": True})
+    recipe = tiny_recipe(watch={"pictures_every_steps": 3, "trackers": ["tensorboard"]})
     summary = run_tiny(store, tmp_path / "run", recipe)
     assert summary.finished
     assert summary.steps == 6

@@ -1,0 +1,37 @@
+"""Recipes and stores as people give them: by name, by path, or ready."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from smile_synth.errors import RecipeError
+from smile_synth.recipe.recipe import Recipe, load_recipe
+from smile_synth.store import Store
+from smile_synth.store.storage import Location, StoreUrl
+
+RecipeLike = Recipe | str | Path
+StoreLike = Store | str | Location
+
+
+def as_recipe(recipe: RecipeLike, overrides: Sequence[str] = ()) -> Recipe:
+    """Return a recipe that is named or given.
+
+    Raises:
+        RecipeError: it is not valid, or overrides are given for a recipe that is loaded already.
+    """
+    if not isinstance(recipe, Recipe):
+        return load_recipe(recipe, overrides)
+    if overrides:
+        raise RecipeError("overrides go into load_recipe, got them with a recipe that is loaded already")
+    return recipe
+
+
+def as_stores(data: StoreLike | Iterable[StoreLike]) -> list[Store]:
+    """Return one or several stores, opened.
+
+    Raises:
+        StoreError: there is none, or it is unfinished.
+    """
+    several = [data] if isinstance(data, Store | str | Path | StoreUrl) else list(data)
+    return [store if isinstance(store, Store) else Store.open(store) for store in several]

@@ -1,0 +1,156 @@
+"""Asking a trained model what its frozen features know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import NamedTuple, TextIO
+
+from smile_synth.api.inputs import RecipeLike, StoreLike, as_recipe, as_stores
+from smile_synth.generator.registry import registered_only
+from smile_synth.machine.cores import num_cores
+from smile_synth.probe.evaluation import ProbePlace, probe_features
+from smile_synth.probe.files import write_results
+from smile_synth.probe.probed_model import extractors_of, open_model, pretraining_assets, run_of, supervised_of
+from smile_synth.probe.results import ProbeResults
+from smile_synth.recipe.recipe import Recipe, load_recipe
+from smile_synth.training.device import keep_freed_memory, pick_device
+from smile_synth.training.run_folder import RunFolder
+
+DEFAULT_RECIPE = "probe-motion"
+
+
+class Probed(NamedTuple):
+    """What a probe found, and where it is written.
+
+    Args:
+        results: every reading.
+        files: the most telling first: table, metrics, answers, pictures.
+        folder: that they lie in.
+    """
+
+    results: ProbeResults
+    files: list[Path]
+    folder: Path
+
+
+def probe(
+    model: str | Path,
+    recipe: RecipeLike | None = None,
+    *,
+    overrides: Sequence[str] = (),
+    out: str | Path | None = None,
+    clips: str | Path | None = None,
+    data: StoreLike | Iterable[StoreLike] = (),
+    heads: int | None = None,
+    device: str = "auto",
+    workers: int | None = None,
+    trust_code: bool = False,
+    view: TextIO | None = None,
+) -> ProbeResults:
+    """Measure what a model's frozen features know, with the same network untrained as baseline.
+
+    Clips and features are kept; called again after an interruption, it resumes. Table, metrics and pictures are written
+    into ``out``.
+
+    Args:
+        model: run folder, checkpoint, export, published VideoMAE file, or Hugging Face folder.
+        recipe: with a section ``probe``; None: that of the run, or ``probe-motion``.
+        overrides: ``key.sub=value`` each, over a recipe that is given by name or path.
+        out: folder for results; None: ``probe`` in the run's folder.
+        clips: folder of rendered clips, for several models to share; None: ``clips`` in ``out``.
+        data: stores that it was pretrained on, to check for shared images.
+        heads: attention heads, where the file does not tell.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        workers: processes and threads; None: one per core.
+        trust_code: run generator files that the run's own recipe names; read them first.
+        view: where to show progress; None means standard error.
+
+    Returns:
+        All readings: ``table()`` for people, ``metrics()`` by name.
+
+    Raises:
+        SmileSynthError: model, questions and clips do not fit.
+
+    Example:
+        >>> small = ["probe.train_clips=64", "probe.test_clips=64", "probe.baselines=[untrained]"]
+        >>> results = ss.probe("run", "demo", overrides=small, out="probed")
+        >>> sorted(results.metrics())
+        ['direction/linear', 'speed/linear']
+    """
+    return probe_model(
+        model,
+        recipe,
+        overrides=overrides,
+        out=out,
+        clips=clips,
+        data=data,
+        heads=heads,
+        device=device,
+        workers=workers,
+        trust_code=trust_code,
+        view=view,
+    ).results
+
+
+def probe_model(
+    model: str | Path,
+    recipe: RecipeLike | None = None,
+    *,
+    overrides: Sequence[str] = (),
+    out: str | Path | None = None,
+    clips: str | Path | None = None,
+    data: StoreLike | Iterable[StoreLike] = (),
+    heads: int | None = None,
+    device: str = "auto",
+    workers: int | None = None,
+    trust_code: bool = False,
+    view: TextIO | None = None,
+) -> Probed:
+    """Do what ``probe`` does, and say which files were written.
+
+    Args:
+        model, recipe, overrides, out, clips, data, heads, device, workers, trust_code, view: as for ``probe``.
+
+    Raises:
+        SmileSynthError: model, questions and clips do not fit.
+    """
+    keep_freed_memory()
+    where = pick_device(device)
+    chosen, is_ours = choose_recipe(recipe, Path(model), overrides)
+    params = chosen.section("probe")
+    probed = open_model(Path(model), where, canvas=params.canvas, heads=heads)
+    folder = probed.out if out is None else Path(out)
+    known, note = pretraining_assets(probed, as_stores(data))
+    place = ProbePlace(
+        features=folder / "features",
+        clips=folder / "clips" if clips is None else Path(clips),
+        recipe_folder=chosen.folder,
+        device=where,
+        workers=workers or num_cores(),
+        pretraining_assets=known,
+        notes=(note,) if note and params.sources else (),
+        shown_on=view,
+    )
+    extractors = extractors_of(probed, params)
+    # The run may be a stranger's, and its recipe may name a file to be run.
+    with nullcontext() if is_ours or trust_code else registered_only(f"the recipe of {model}"):
+        results = probe_features(
+            extractors, params, probed.canvas, place, checkpoint=str(model), supervised=supervised_of(probed, params)
+        )
+    return Probed(results, write_results(results, folder), folder)
+
+
+def choose_recipe(recipe: RecipeLike | None, model: Path, overrides: Sequence[str]) -> tuple[Recipe, bool]:
+    """Return the recipe to probe by, and whether the user chose it: the given one, the run's own, or the bundled one.
+
+    Raises:
+        RecipeError: there is no such recipe, or an override does not fit it.
+    """
+    if recipe is not None:
+        return as_recipe(recipe, overrides), True
+    run = run_of(model)
+    if run is not None and load_recipe(RunFolder(run).recipe).probe is not None:
+        return load_recipe(RunFolder(run).recipe, overrides), False
+    return load_recipe(DEFAULT_RECIPE, overrides), True

@@ -1,0 +1,178 @@
+"""Measuring stores, and the page that shows what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from smile_synth.api.inputs import RecipeLike, StoreLike, as_recipe, as_stores
+from smile_synth.errors import ReportError
+from smile_synth.report.measure.compare import compare_stores
+from smile_synth.report.measure.content import Report
+from smile_synth.report.measure.feature_statistics import FeatureModel, build_model, parse_model
+from smile_synth.report.measure.natural import NaturalSample, find_natural, measure_natural
+from smile_synth.report.measure.survey import SurveyParams, survey
+from smile_synth.report.measure.training_plan import TrainingPlan, plan_of_store
+from smile_synth.report.page.compare_page import write_comparison
+from smile_synth.report.page.files import ReportFiles, report_files
+from smile_synth.report.page.output import write_report
+from smile_synth.scene import Canvas
+from smile_synth.store import Store
+from smile_synth.store.storage.location import beside
+
+DEFAULT_MODEL = "efficientnet_lite0"
+
+
+class Reported(NamedTuple):
+    """What was measured of each store, and where the page lies.
+
+    Args:
+        reports: one a store.
+        files: the page, and the same metrics as JSON.
+        stores: as opened.
+    """
+
+    reports: list[Report]
+    files: ReportFiles
+    stores: list[Store]
+
+
+def report(
+    store: StoreLike,
+    out: str | Path | None = None,
+    *,
+    clips: int | None = 1000,
+    seed: int = 0,
+    natural: str | Path | None = None,
+    natural_stride: int = 4,
+    feature_model: str = DEFAULT_MODEL,
+    feature_clips: int = 1000,
+    recipe: RecipeLike | None = None,
+) -> Report:
+    """Measure a dataset, and write one page that shows it, with the same metrics as JSON.
+
+    Args:
+        store: finished, opened or by path.
+        out: an ``.html`` file, or a folder; None: a folder beside the store, or here for one in a bucket.
+        clips: how many clips to look at, chosen by ``seed``; None for all.
+        seed: chooses the clips.
+        natural: folder of natural videos or images to compare with.
+        natural_stride: frames of a video to step by.
+        feature_model: ``efficientnet_lite0``, ``open_clip:MODEL``, ``timm:MODEL`` (``@FILE`` for weights), or ``none``.
+        feature_clips: how many of the clips the feature model sees.
+        recipe: whose masks and length to judge, instead of the store's own.
+
+    Returns:
+        Everything that was measured; ``verdict`` holds the warnings.
+
+    Raises:
+        SmileSynthError: store, recipe, model or folder do not fit.
+
+    Example:
+        >>> found = ss.report("clips.zarr", "report.html", clips=16, feature_model="none")
+        >>> found.overview.clips
+        64
+        >>> "few-backgrounds" in [warning.code for warning in found.verdict]
+        False
+    """
+    reported = report_stores(
+        [store],
+        out,
+        clips=clips,
+        seed=seed,
+        natural=natural,
+        natural_stride=natural_stride,
+        feature_model=feature_model,
+        feature_clips=feature_clips,
+        recipe=recipe,
+    )
+    return reported.reports[0]
+
+
+def report_stores(
+    data: Iterable[StoreLike],
+    out: str | Path | None = None,
+    *,
+    clips: int | None = 1000,
+    seed: int = 0,
+    natural: str | Path | None = None,
+    natural_stride: int = 4,
+    feature_model: str = DEFAULT_MODEL,
+    feature_clips: int = 1000,
+    recipe: RecipeLike | None = None,
+) -> Reported:
+    """Report on one store, or compare several on one page.
+
+    Args:
+        data: one store or several, opened or by path.
+        out: an ``.html`` file, or a folder; None: a folder beside a single store, or ``comparison``.
+        clips, seed, natural, natural_stride, feature_model, feature_clips, recipe: as for ``report``.
+
+    Raises:
+        SmileSynthError: stores, recipe, model or folder do not fit; found before the first clip is measured.
+    """
+    stores = as_stores(data)
+    if not stores:
+        raise ReportError("a report needs at least one store, got none")
+    measuring = _Measuring(stores, clips=clips, seed=seed, feature_model=feature_model, feature_clips=feature_clips)
+    measuring.compare_with(natural, stride=natural_stride)
+    measuring.judge_by(recipe)
+    place = (
+        Path(out) if out is not None else beside(stores[0].path, "-report") if len(stores) == 1 else Path("comparison")
+    )
+    files = report_files(place) if len(stores) == 1 else report_files(place, name="comparison")
+    surveyed = [survey(store, measuring.params(store)) for store in stores]
+    if len(stores) == 1:
+        write_report(stores[0], surveyed[0].report, files, measuring.plan(stores[0]))
+    else:
+        write_comparison(compare_stores(surveyed), stores, files)
+    return Reported([one.report for one in surveyed], files, stores)
+
+
+class _Measuring:
+    """How stores are measured; what several stores share is made once."""
+
+    def __init__(
+        self, stores: list[Store], *, clips: int | None, seed: int, feature_model: str, feature_clips: int
+    ) -> None:
+        self._stores, self._clips, self._seed = stores, clips, seed
+        self._teacher, self._feature_clips = parse_model(feature_model), feature_clips
+        self._plan: TrainingPlan | None = None
+        self._models: dict[tuple[int, int], FeatureModel | None] = {}
+        self._samples: dict[tuple[int, int, int], NaturalSample] = {}
+
+    def compare_with(self, natural: str | Path | None, *, stride: int) -> None:
+        self._files = None if natural is None else find_natural(Path(natural), seed=self._seed)
+        self._stride = stride
+
+    def judge_by(self, recipe: RecipeLike | None) -> None:
+        if recipe is None:
+            return
+        loaded = as_recipe(recipe)
+        self._plan = TrainingPlan(loaded.name, loaded.section("pretrain"))
+        for store in self._stores:
+            self._plan.mask_summaries(store.canvas, seed=self._seed)
+
+    def plan(self, store: Store) -> TrainingPlan | None:
+        return self._plan or plan_of_store(store.recipe, store.canvas)
+
+    def params(self, store: Store) -> SurveyParams:
+        model = self._model(store.canvas)
+        sample = self._natural(store.canvas, model)
+        return SurveyParams(self._clips, self._seed, model, self._feature_clips, sample, self.plan(store))
+
+    def _model(self, canvas: Canvas) -> FeatureModel | None:
+        size = (canvas.height, canvas.width)
+        if size not in self._models:
+            teacher = self._teacher
+            self._models[size] = None if teacher is None else build_model(teacher, height=size[0], width=size[1])
+        return self._models[size]
+
+    def _natural(self, canvas: Canvas, model: FeatureModel | None) -> NaturalSample | None:
+        if self._files is None:
+            return None
+        size = (canvas.height, canvas.width, canvas.num_frames)
+        if size not in self._samples:
+            self._samples[size] = measure_natural(self._files, canvas, model, stride=self._stride)
+        return self._samples[size]
