@@ -118,12 +118,11 @@ def report_stores(
     measuring = _Measuring(stores, clips=clips, seed=seed, feature_model=feature_model, feature_clips=feature_clips)
     measuring.compare_with(natural, stride=natural_stride)
     measuring.judge_by(recipe)
-    place = (
-        Path(out) if out is not None else beside(stores[0].path, "-report") if len(stores) == 1 else Path("comparison")
-    )
-    files = report_files(place) if len(stores) == 1 else report_files(place, name="comparison")
+    is_single = len(stores) == 1
+    usual = beside(stores[0].path, "-report") if is_single else Path("comparison")
+    files = report_files(usual if out is None else Path(out), name="report" if is_single else "comparison")
     surveyed = [survey(store, measuring.params(store)) for store in stores]
-    if len(stores) == 1:
+    if is_single:
         write_report(stores[0], surveyed[0].report, files, measuring.plan(stores[0]))
     else:
         write_comparison(compare_stores(surveyed), stores, files)
