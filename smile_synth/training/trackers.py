@@ -6,6 +6,9 @@ import importlib
 import importlib.util
 import json
 import logging
+import os
+import secrets
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -64,8 +67,7 @@ class WandB:
     def __init__(self, folder: Path, config: Mapping[str, Any], after_step: int) -> None:
         del after_step
         self._wandb: Any = importlib.import_module("wandb")
-        ids = _Ids(folder)
-        given = ids.of("wandb", self._wandb.util.generate_id)
+        given = _Ids(folder).of("wandb", lambda: secrets.token_hex(4))
         self._run = self._wandb.init(
             project=PROJECT, name=folder.name, id=given, resume="allow", dir=str(folder), config=dict(config)
         )
@@ -86,8 +88,6 @@ class MLflow:
     """MLflow at ``MLFLOW_TRACKING_URI``, or in the file ``mlflow.db`` of the run's folder."""
 
     def __init__(self, folder: Path, config: Mapping[str, Any], after_step: int) -> None:
-        import os
-
         del after_step
         mlflow: Any = importlib.import_module("mlflow")
         self._entities: Any = importlib.import_module("mlflow.entities")
@@ -103,8 +103,6 @@ class MLflow:
         return str(self._client.create_run(experiment, run_name=folder.name).info.run_id)
 
     def log(self, numbers: Mapping[str, float], step: int) -> None:
-        import time
-
         now_ms = int(1000 * time.time())
         # Names of metrics are as ours, but for characters that MLflow refuses; ours have none.
         metrics = [self._entities.Metric(name, value, now_ms, step) for name, value in numbers.items()]
