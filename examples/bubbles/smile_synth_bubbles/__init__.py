@@ -1,0 +1,1 @@
+"""A generator of rising bubbles for smile-synth."""
