@@ -179,6 +179,15 @@ def _stay(projections_M34: Floats, place_5: Any, num_parts: int, num_frames: int
 
 
 @inlined
+def _is_whole(points_N3: Floats, first: int) -> bool:
+    """Return whether all points from one on can be followed."""
+    num_holes = 0
+    for place in range(max(first, 0), len(points_N3)):
+        num_holes += 1 if np.isnan(points_N3[place, 0]) else 0
+    return num_holes == 0
+
+
+@inlined
 def _projected(projection_34: Any, point_3: Any) -> tuple[float, float]:
     """Return the canvas point of a part's point."""
     x, y, z = np.float64(point_3[0]), np.float64(point_3[1]), np.float64(point_3[2])
@@ -345,6 +354,9 @@ def cell_motion(
     surface = (points_N3, parts_N, projections_M34, num_frames)
     behind_5, opaque_N = places_K5[len(places_K5) - 1], np.full(width, _ALL, np.uint8)
     num_behind = (len(projections_M34) - behind_5[4]) // num_frames
+    # A whole background that stays needs no look at its points.
+    has_surface = behind_5[0] >= 0
+    is_whole = has_surface and _is_whole(points_N3, behind_5[0])
     for t in range(num_frames - 1):
         moves = len(camera_T33) > 0 and not _stands_still(camera_T33, t)
         is_affine = moves and camera_motion(camera_T33[t], camera_T33[t + 1], moved_33)
@@ -355,8 +367,7 @@ def cell_motion(
                 affine_motion(pose_KT6[k, t], pose_KT6[k, t + 1]), is_defined_K[k], cell_px,
                 pose_KT6[k, t], surface, places_K5[k], t,
             )  # fmt: skip
-        has_surface = behind_5[0] >= 0
-        stays = has_surface and _stay(projections_M34, behind_5, num_behind, num_frames, t)
+        stays = is_whole and _stay(projections_M34, behind_5, num_behind, num_frames, t)
         if has_surface and not stays:
             for y in range(rows * cell_px):
                 _add_points(
