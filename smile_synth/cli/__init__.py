@@ -34,6 +34,7 @@ COMMANDS = (
     "export",
     "videos",
     "export-videos",
+    "import-videos",
     "generators",
     "recipes",
     "doctor",

@@ -69,6 +69,7 @@ def facts_of(store: Store) -> dict[str, Any]:
         if store.truth
         else "none",
         "recipe": f"{store.recipe.get('name') or 'without a name'}, digest {recipe_digest(store.recipe)[:16]}",
+        **_imported(store),
         "seed": store.seed,
         "generators": list(store.generators),
         "labels": {name: spec.unit or spec.kind for name, spec in store.label_specs.items()},
@@ -76,6 +77,14 @@ def facts_of(store: Store) -> dict[str, Any]:
         "licences": dict(licences.most_common()),
         "versions": store.manifest.versions,
     }
+
+
+def _imported(store: Store) -> dict[str, str]:
+    source = store.manifest.imported
+    if source is None:
+        return {}
+    clips = f"{source.clips_per_video} clips of each of {len(store.assets)} videos"
+    return {"imported": f"{clips} of {source.source}, {source.part}, {source.sampling}"}
 
 
 def _line(value: Any) -> str:

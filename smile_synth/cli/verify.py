@@ -98,6 +98,11 @@ def _conclude(store: Store, damages: list[Damage], repair: bool) -> None:
     if not damages:
         typer.echo(f"{path} is sound: {store.num_clips} clips, digest {store.digest[:16]}.")
         return
-    advice = "render the store again" if repair else f"repair it with: smile-synth verify {path} --repair"
+    if store.manifest.imported is not None:
+        from smile_synth.store.origin import import_command
+
+        advice = f"its clips are those of videos, import them again: {printable(import_command(store.manifest))}"
+    else:
+        advice = "render the store again" if repair else f"repair it with: smile-synth verify {path} --repair"
     typer.echo(f"{path} has {len(damages)} damaged places; {advice}", err=True)
     raise typer.Exit(EXIT_DAMAGED)

@@ -18,6 +18,7 @@ from smile_synth.generator.dataset import Dataset
 from smile_synth.generator.labels import LabelSpec
 from smile_synth.params import StrictParams, differences, first_problem, shown
 from smile_synth.recipe.dataset import TruthKind
+from smile_synth.recipe.videos import DecoderName, SamplingName
 from smile_synth.scene import Canvas
 from smile_synth.store import document
 from smile_synth.store.code import code_digests, package_versions
@@ -80,6 +81,17 @@ class VirtualDocument(StrictParams):
         return self.model_dump(mode="json")
 
 
+class ImportDocument(StrictParams):
+    """Where the clips of an imported store come from: video files, which the asset table names, not a generator."""
+
+    source: str = Field(description="the list or folder of the videos, as it was named")
+    part: Literal["train", "validation", "test"] = Field(description="which of its videos")
+    clips_per_video: int = Field(ge=1, le=10_000, description="clips of each video")
+    sampling: SamplingName = Field(description="how frames were sampled")
+    stride: int = Field(ge=1, le=256, description="frames from one sampled frame to the next, where that is dense")
+    decoder: DecoderName = Field(description="what decoded")
+
+
 class Manifest(StrictParams):
     """Where a store comes from; equal manifests mean equal clips."""
 
@@ -101,6 +113,7 @@ class Manifest(StrictParams):
     asset_digest: Hex = Field(description="SHA-256 of the asset table")
     licences: tuple[str, ...] = Field(description="of the assets")
     virtual: VirtualDocument | None = Field(None, description="of a virtual store; absent: every array is stored")
+    imported: ImportDocument | None = Field(None, description="of clips of video files; absent: clips were rendered")
 
     @model_validator(mode="after")
     def _clips_have_a_possible_size(self) -> Self:
@@ -111,13 +124,21 @@ class Manifest(StrictParams):
         return self
 
     @classmethod
-    def of(cls, dataset: Dataset, recipe: Mapping[str, Any], *, is_virtual: bool = False) -> Manifest:
-        """Return the manifest of a dataset that is to be rendered.
+    def of(
+        cls,
+        dataset: Dataset,
+        recipe: Mapping[str, Any],
+        *,
+        is_virtual: bool = False,
+        imported: ImportDocument | None = None,
+    ) -> Manifest:
+        """Return the manifest of a dataset that is to be rendered, or imported.
 
         Args:
             dataset: what is rendered.
             recipe: the whole resolved recipe.
             is_virtual: frames, motion and truth are rendered when they are read.
+            imported: where the clips come from if no generator makes them.
         """
         assets = asset_columns(dataset.assets.rows)
         store = dataset.params.store
@@ -136,12 +157,13 @@ class Manifest(StrictParams):
                 "recipe": dict(recipe),
                 "versions": {"smile-synth": __version__, "python": platform.python_version(), **package_versions()},
                 "generators": list(dataset.generator_names),
-                "code": code_digests(dataset.generator),
+                "code": {} if imported is not None else code_digests(dataset.generator),
                 "labels": {name: label_document(spec) for name, spec in sorted(dataset.label_specs.items())},
                 "assets": assets,
                 "asset_digest": hashlib.sha256(document.encode(assets)).hexdigest(),
                 "licences": sorted(set(assets["licence"])),
                 **({} if virtual is None else {"virtual": virtual.document()}),
+                **({} if imported is None else {"imported": imported.model_dump(mode="json")}),
             },
             origin="the dataset",
         )
@@ -165,8 +187,9 @@ class Manifest(StrictParams):
     def document(self) -> dict[str, Any]:
         """Return it as plain values that JSON can hold; ``parse`` reads them back."""
         values = self.model_dump(mode="json")
-        if self.virtual is None:
-            del values["virtual"]
+        for name in ("virtual", "imported"):
+            if values[name] is None:
+                del values[name]
         return values
 
     def of_kind(self, virtual: VirtualDocument | None) -> Manifest:
@@ -226,7 +249,7 @@ class Manifest(StrictParams):
             *("num_clips", "clips_per_shard", "zstd_level", "motion_cell_px", "truth", "canvas"),
             *("generators", "max_objects", "labels", "assets", "asset_digest", "format_version"),
         )
-        own = {name: values[name] for name in names}
+        own = {name: values[name] for name in (*names, "imported") if name in values}
         return {"seed": self.seed, "dataset": recipe, "versions": versions, "code": dict(self.code), **own}
 
 

@@ -13,7 +13,7 @@ from smile_synth.assets import Assets
 from smile_synth.errors import StoreError
 from smile_synth.generator.dataset import Dataset
 from smile_synth.generator.registry import registered_only
-from smile_synth.params import first_problem
+from smile_synth.params import first_problem, shown
 from smile_synth.recipe.dataset import DatasetParams
 from smile_synth.store.manifest import Manifest
 from smile_synth.store.storage import Location
@@ -30,15 +30,33 @@ def stored_dataset(path: Location, manifest: Manifest, folder: Path, *, trust_co
             code is run.
 
     Raises:
-        StoreError: the store's recipe is not valid here.
+        StoreError: the store's recipe is not valid here, or its clips were imported from videos.
         UntrustedCodeError: it names such a generator, and its code is not trusted.
     """
+    if manifest.imported is not None:
+        raise StoreError(
+            f"the clips of {path} were imported from the videos of {shown(manifest.imported.source)} and cannot be "
+            f"rendered again; import them again: {import_command(manifest)}"
+        )
     try:
         params = DatasetParams.model_validate(manifest.recipe.get("dataset"))
     except ValidationError as error:
         raise StoreError(first_problem(error, DatasetParams, where=f"recipe of {path}")) from None
     with contextlib.nullcontext() if trust_code else registered_only(f"the recipe of {path}"):
         return StoredDataset(params, seed=manifest.seed, folder=folder, typed=str(path))
+
+
+def import_command(manifest: Manifest) -> str:
+    """Return the command that imports the clips of an imported store again."""
+    assert manifest.imported is not None
+    source, size = manifest.imported, manifest.canvas
+    settings = {"decoder": source.decoder, "frames": size.num_frames, "sampling": source.sampling}
+    settings |= {"stride": source.stride} if source.sampling == "dense" else {}
+    command = ["smile-synth", "import-videos", source.source, "--part", source.part]
+    command += ["--clips", str(source.clips_per_video), "--size", f"{size.height}x{size.width}"]
+    for name, value in settings.items():
+        command += ["--set", f"videos.{name}={value}"]
+    return shlex.join([*command, "--out", "NEW"])
 
 
 class StoredDataset(Dataset):

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from smile_synth.errors import VideoError
 from smile_synth.scene import Canvas
 from smile_synth.videos.decoding import decode_resized
-from smile_synth.videos.frames import Frames, VideoInfo
+from smile_synth.videos.frames import Frames, Resize, VideoInfo
 
 
 @dataclass(frozen=True)
@@ -52,14 +52,10 @@ def read_views(path: Path, spacing: Spacing, canvas: Canvas) -> Frames:
     def choose(info: VideoInfo) -> npt.NDArray[np.int64]:
         return sampled_frames(info.num_frames, canvas.num_frames, spacing).ravel()
 
-    def cover(height: int, width: int) -> tuple[int, int]:
-        scale = max(canvas.height / height, canvas.width / width)
-        return max(1, round(height * scale)), max(1, round(width * scale))
-
-    pictures = decode_resized(path, choose, cover)
+    pictures = decode_resized(path, choose, covering(canvas))
     pictures_STHWC = pictures.reshape(spacing.segments, canvas.num_frames, *pictures.shape[1:])
     places = (0.5,) if spacing.crops == 1 else (0.0, 0.5, 1.0)
-    return np.stack([_crop(frames, place, canvas) for frames in pictures_STHWC for place in places])
+    return np.stack([crop(frames, place, canvas) for frames in pictures_STHWC for place in places])
 
 
 def sampled_frames(num_frames: int, clip_frames: int, spacing: Spacing) -> npt.NDArray[np.int64]:
@@ -87,7 +83,17 @@ def sampled_frames(num_frames: int, clip_frames: int, spacing: Spacing) -> npt.N
     return np.clip(np.floor(places), 0, num_frames - 1).astype(np.int64)
 
 
-def _crop(frames_THWC: Frames, place: float, canvas: Canvas) -> Frames:
+def covering(canvas: Canvas) -> Resize:
+    """Return what scales frames, keeping their aspect, until they just cover a canvas."""
+
+    def resize(height: int, width: int) -> tuple[int, int]:
+        scale = max(canvas.height / height, canvas.width / width)
+        return max(1, round(height * scale)), max(1, round(width * scale))
+
+    return resize
+
+
+def crop(frames_THWC: Frames, place: float, canvas: Canvas) -> Frames:
     """Cut the canvas out of frames that cover it: ``place`` 0 is left or top, 1 is right or bottom."""
     top = round(place * (frames_THWC.shape[1] - canvas.height))
     left = round(place * (frames_THWC.shape[2] - canvas.width))
