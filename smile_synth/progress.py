@@ -16,6 +16,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 SILENT_BELOW_S = 2.0
 SECONDS_BETWEEN_LINES = 5.0
 SECONDS_OF_RATE = 30.0
+# The first unit pays for what all of them need; its speed says nothing of the others.
+UNITS_BEFORE_A_FORECAST = 3
 
 
 def format_duration(seconds: float) -> str:
@@ -82,7 +84,7 @@ class Tracker:
     def status(self) -> str:
         """Return ``640/1024 clips, 62% · 231 clips/s · 2 s left``."""
         share = f"{self.done}/{self.total} {self.unit}, {100 * self.done // max(self.total, 1)}%"
-        if self.rate <= 0:
+        if self.rate <= 0 or self.done < min(UNITS_BEFORE_A_FORECAST, self.total):
             return share
         left = format_duration((self.total - self.done) / self.rate)
         return f"{share} · {self.rate:.3g} {self.unit}/s · {left} left"

@@ -30,6 +30,16 @@ def test_status_gives_share_rate_and_time_left() -> None:
     assert tracker.status() == "20/100 clips, 20% · 10 clips/s · 8 s left"
 
 
+def test_nothing_is_forecast_from_the_first_unit() -> None:
+    clock = Clock()
+    tracker = Tracker(1000, "check images", "images", lambda _: None, clock)
+    clock.now_s = 5.0
+    tracker.advance()
+    assert tracker.status() == "1/1000 images, 0%"
+    tracker.advance(2)
+    assert tracker.status() == "3/1000 images, 0% · 0.6 images/s · 27 min 42 s left"
+
+
 def test_the_rate_forgets_what_is_long_past() -> None:
     clock = Clock()
     tracker = Tracker(1000, "render", "clips", lambda _: None, clock)

@@ -18,6 +18,7 @@ from smile_synth.errors import SmileSynthError, in_one_line
 
 COMMANDS = (
     "demo",
+    "init",
     "render",
     "verify",
     "materialise",

@@ -67,6 +67,7 @@ def preview(
         save_animation,
         save_picture,
     )
+    from smile_synth.store.summary import format_size
 
     check_suffix(out)
     count = clips or (4 if clip is None else 1)
@@ -87,7 +88,7 @@ def preview(
         save_animation(animation(shown.frames_BTHWC, **marks), out, frames_per_second=fps)
     for line in (*shown.notes, *shown.captions):
         typer.echo(printable(line))
-    typer.echo(f"wrote {out} ({out.stat().st_size / 1024:.0f} KiB)")
+    typer.echo(f"wrote {printable(str(out))} ({format_size(out.stat().st_size)})")
     typer.echo(f"next: {shown.next_command}")
 
 
@@ -110,7 +111,8 @@ def _load(source: str, first: int, count: int, seed: int | None, overrides: list
 
     if source in bundled_recipes() or source.endswith((".yaml", ".yml")):
         recipe = load_recipe(source, overrides if seed is None else [*overrides, f"seed={seed}"])
-        next_command = f"smile-synth render {source} --out data/{Path(source).stem}.zarr"
+        chosen = recipe.typed if seed is None else f"{recipe.typed} --seed {seed}"
+        next_command = f"smile-synth render {printable(chosen)} --out data/{Path(source).stem}.zarr"
     else:
         known = registered_names()
         if not source.endswith(".py") and ":" not in source and source not in known:

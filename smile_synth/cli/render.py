@@ -123,7 +123,7 @@ def _render_all(recipe: Recipe, dataset: Dataset, out: str, engine: Engine, is_v
     store = finish_store(out)
     if not rendered:
         typer.echo(f"{printable(out)} was complete already.")
-    show_store(store)
+    show_store(store, recipe.typed)
 
 
 def _render_part(recipe: Recipe, dataset: Dataset, out: str, engine: Engine, is_virtual: bool, part: ShardPart) -> None:

@@ -36,8 +36,14 @@ def open_data(text: str, folder: Path | None, trust_code: bool) -> Store:
     return Stream(load_recipe(text.removeprefix(PREFIX)))
 
 
-def show_store(store: Store) -> None:
-    """Say what a store holds and how large it is, and what to do with it."""
+def show_store(store: Store, recipe: str = "") -> None:
+    """Say what a store holds and how large it is, and what to do with it.
+
+    Args:
+        store: a finished one.
+        recipe: as it was typed, where the command knows it; else the bundled one of the store, if there is such.
+    """
+    from smile_synth.recipe.recipe import bundled_recipes
     from smile_synth.store.summary import format_size, store_nbytes
 
     canvas, path, nbytes = store.canvas, printable(str(store.path)), store_nbytes(store.path)
@@ -48,4 +54,7 @@ def show_store(store: Store) -> None:
         f"Store {path}: {store.num_clips} clips of {canvas.num_frames} frames, {canvas.height}x{canvas.width}, {size}."
     )
     typer.echo(f"Look at it: smile-synth preview {path} --out clips.png --boxes")
-    typer.echo(f"Train on it: smile-synth pretrain RECIPE --data {path} --out runs/first")
+    name = str(store.recipe.get("name", ""))
+    trains = store.recipe.get("pretrain") is not None
+    chosen = (printable(recipe) or (name if name in bundled_recipes() else "")) if trains else ""
+    typer.echo(f"Train on it: smile-synth pretrain {chosen or 'RECIPE'} --data {path} --out runs/first")

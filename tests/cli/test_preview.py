@@ -93,6 +93,14 @@ def test_a_store_shows_what_was_rendered_with_its_labels(run: Run, tmp_path: Pat
     assert Store.open(tmp_path / "mine.zarr").num_clips == 5
 
 
+def test_the_next_command_renders_what_was_shown_and_sizes_are_bytes(run: Run, tmp_path: Path) -> None:
+    result = run("mine.yaml", "--clips", "1", "--set", "dataset.canvas.width=40", "--seed", "5", "-o", "x.png")
+    assert result.exit_code == 0, result.output
+    assert "next: smile-synth render mine.yaml --set dataset.canvas.width=40 --seed 5 --out" in result.output
+    size = (tmp_path / "x.png").stat().st_size
+    assert f"wrote x.png ({size / 1000:.3g} KB)" in result.output
+
+
 @pytest.mark.parametrize("name", ["x.gif", "x.webp"])
 def test_an_animation_has_every_frame(run: Run, name: str) -> None:
     assert run("mine.yaml", "--clips", "4", "-o", name).exit_code == 0
