@@ -19,6 +19,7 @@ ORDER = (
     "params",
     "progress",
     "randomness",
+    "score",
     "scene",
     "recipe",
     "assets",

@@ -31,6 +31,7 @@ COMMANDS = (
     "plan",
     "pretrain",
     "finetune",
+    "evaluate",
     "probe",
     "export",
     "videos",

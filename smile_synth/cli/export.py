@@ -32,11 +32,14 @@ def export(
     out: Path | None = typer.Option(None, "--out", "-o", help="File or folder to write; beside the run unless told."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace what lies there."),
 ) -> None:
-    """Write a trained student for use elsewhere; a run's moving average of weights is taken where there is one.
+    """Write a trained student, or a fine-tuned classifier, for use elsewhere.
+
+    A run's moving average of weights is taken where there is one.
 
     [bold]videomae[/bold]: all weights, as a .pth file that VideoMAE's and SMILE's fine-tuning scripts load.
-    [bold]huggingface[/bold]: a folder that transformers.VideoMAEModel.from_pretrained loads.
-    [bold]safetensors[/bold]: the encoder alone, for smile_synth.load_encoder.
+    [bold]huggingface[/bold]: a folder for from_pretrained of transformers.VideoMAEModel or, with the names of its
+    classes, of VideoMAEForVideoClassification.
+    [bold]safetensors[/bold]: the encoder alone, for smile_synth.load_encoder; a classifier with its head.
 
     [bold]Examples:[/bold]
 
@@ -56,12 +59,13 @@ def export(
     files = write(stored, target, format.value)
     for file in files:
         typer.echo(printable(f"wrote {file} ({file.stat().st_size:,} bytes)"))
-    typer.echo(printable(f"next: {_next_step(format, target)}"))
+    typer.echo(printable(f"next: {_next_step(format, target, is_classifier=stored.num_classes > 0)}"))
 
 
-def _next_step(format: Format, target: Path) -> str:
+def _next_step(format: Format, target: Path, *, is_classifier: bool) -> str:
     if format is Format.huggingface:
-        return f"transformers.VideoMAEModel.from_pretrained({str(target)!r})"
+        model = "VideoMAEForVideoClassification" if is_classifier else "VideoMAEModel"
+        return f"transformers.{model}.from_pretrained({str(target)!r})"
     if format is Format.videomae:
         return f"torch.load({str(target)!r}, weights_only=True)['model'], or smile_synth.load_encoder({str(target)!r})"
     return f"smile_synth.load_encoder({str(target)!r})"

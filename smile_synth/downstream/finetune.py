@@ -8,11 +8,11 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, TextIO
 
+from smile_synth.downstream.answers import share_right
 from smile_synth.downstream.learner import ClassifierLearner, LabelledClips
 from smile_synth.downstream.preflight import FinetuneJob, build, check
 from smile_synth.downstream.reading import VariedClips
 from smile_synth.downstream.source import ClipBatch, ClipSource, videos_digest
-from smile_synth.downstream.testing import share_right
 from smile_synth.recipe.recipe import Recipe
 from smile_synth.training.callbacks import Callback
 from smile_synth.training.device import keep_freed_memory, naming_memory, using_threads

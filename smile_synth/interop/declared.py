@@ -124,6 +124,14 @@ class DeclaredHuggingFace(_Declared):
     """Between the layers of an MLP."""
     layer_norm_eps: Annotated[float, Field(gt=0, le=1)] = 1e-12
     """Added to the variance by every norm."""
+    id2label: Annotated[dict[str, str], Field(max_length=2**17, default_factory=dict)]
+    """Names of a classifier's classes by their numbers."""
+
+    @property
+    def num_classes(self) -> int:
+        """Classes that are named, where their numbers run from 0 without a gap."""
+        count = len(self.id2label)
+        return count if set(self.id2label) == {str(number) for number in range(count)} else 0
 
     @model_validator(mode="after")
     def _divides(self) -> DeclaredHuggingFace:

@@ -126,7 +126,8 @@ def load_encoder(
     stored = read_student(Path(path), Sizes(heads, num_frames, image_size))
     fc_norm = None
     if stored.is_fine_tuned:
-        fc_norm = nn.LayerNorm(stored.shape.encoder.width, eps=stored.shape.layer_norm_eps)
+        eps = stored.mean_eps or stored.shape.layer_norm_eps
+        fc_norm = nn.LayerNorm(stored.shape.encoder.width, eps=eps)
         weights = stored.encoder_weights
         fc_norm.load_state_dict({kind: weights[f"fc_norm.{kind}"] for kind in ("weight", "bias")})
     return VideoEncoder(stored.build_encoder(), stored.shape, fc_norm, trainable=trainable).to(device)

@@ -12,17 +12,17 @@ from typing import Any, Literal, get_args
 import torch
 from safetensors.torch import save
 
-from smile_synth.errors import WeightsError, in_one_line
+from smile_synth.errors import WeightsError, in_one_line, printable
 from smile_synth.files import replace_file
 from smile_synth.interop.declared import student_shape
 from smile_synth.interop.huggingface import is_huggingface, read_huggingface, write_huggingface
-from smile_synth.interop.stored_student import Sizes, StoredStudent, from_published
+from smile_synth.interop.stored_student import Sizes, StoredStudent, from_published, with_prefix
 from smile_synth.model.student import StudentShape
 from smile_synth.model.weights import metadata_of, named_tensors, read_file
 
 ExportFormat = Literal["videomae", "huggingface", "safetensors"]
 EXPORT_FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
-METADATA_KEY = "smile_synth"
+METADATA_KEY, CLASSES_KEY = "smile_synth", "classes"
 LATEST_CHECKPOINT = Path("checkpoints") / "latest.pt"
 
 
@@ -92,10 +92,14 @@ def _serialised(stored: StoredStudent, format: ExportFormat) -> bytes:
     if format == "videomae":
         buffer = io.BytesIO()
         # Readers of VideoMAE's files look at "model" alone; our own learn the shape from the rest.
-        torch.save({"model": dict(stored.weights), METADATA_KEY: shape}, buffer)
+        # Fine-tuned files have no prefix.
+        weights = stored.encoder_weights if stored.is_fine_tuned else stored.weights
+        content: dict[str, Any] = {"model": dict(weights), METADATA_KEY: shape}
+        torch.save(content | ({CLASSES_KEY: list(stored.classes)} if stored.classes else {}), buffer)
         return buffer.getvalue()
     weights = {name: value.contiguous().clone() for name, value in stored.encoder_weights.items()}
-    return save(weights, metadata={"format": "pt", METADATA_KEY: json.dumps(shape)})
+    named = {CLASSES_KEY: json.dumps(stored.classes)} if stored.classes else {}
+    return save(weights, metadata={"format": "pt", METADATA_KEY: json.dumps(shape), **named})
 
 
 def _read_file(path: Path, sizes: Sizes) -> StoredStudent:
@@ -105,9 +109,7 @@ def _read_file(path: Path, sizes: Sizes) -> StoredStudent:
     weights = named_tensors(content, path, *nested)
     if shape is None:
         return from_published(weights, _settings(content), sizes, str(path)).checked()
-    if not any(name.startswith("encoder.") for name in weights):
-        weights = {f"encoder.{name}": value for name, value in weights.items()}
-    return StoredStudent(weights, sizes.change(shape), str(path)).checked()
+    return StoredStudent(with_prefix(weights), sizes.change(shape), str(path), _classes(content, path)).checked()
 
 
 def _stored_shape(content: Any, path: Path) -> StudentShape | None:
@@ -124,6 +126,20 @@ def _stored_shape(content: Any, path: Path) -> StudentShape | None:
         if isinstance(content, Mapping) and key in content:
             return student_shape(content[key], str(path))
     return None
+
+
+def _classes(content: Any, path: Path) -> tuple[str, ...]:
+    """Return the names of the classes that a file states; none where it states none."""
+    if path.suffix == ".safetensors":
+        try:
+            names = json.loads(metadata_of(path).get(CLASSES_KEY, "[]"))
+        except (ValueError, RecursionError) as problem:
+            raise WeightsError(f"cannot read the names of the classes in {path}: {problem}") from problem
+    else:
+        names = content.get(CLASSES_KEY) or []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise WeightsError(f"{path}: the names of the classes must be a list of texts")
+    return tuple(printable(name) for name in names)
 
 
 def _settings(content: Any) -> Mapping[str, Any]:

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from smile_synth.errors import WeightsError
+from smile_synth.errors import WeightsError, printable
 from smile_synth.files import replace_file
 from smile_synth.interop.declared import DeclaredHuggingFace, huggingface_config
 from smile_synth.interop.stored_student import Sizes, StoredStudent
@@ -37,7 +37,14 @@ _BLOCK_NAMES = {
     "mlp.fc1": "intermediate.dense",
     "mlp.fc2": "output.dense",
 }
-_OUTER_NAMES = {"patch_embed.proj": "embeddings.patch_embeddings.projection", "norm": "layernorm", "fc_norm": "fc_norm"}
+_OUTER_NAMES = {
+    "patch_embed.proj": "embeddings.patch_embeddings.projection",
+    "norm": "layernorm",
+    "fc_norm": "fc_norm",
+    "head": "classifier",
+}
+# transformers' own, whatever the config says of the other norms.
+_MEAN_EPS = 1e-5
 _SELF = "attention.attention"
 # transformers 4 reads the first, some versions of 5 read the second alone and would leave zeros for the first.
 _BIAS_NAMES = {"attn.q_bias": ("q_bias", "query.bias"), "attn.v_bias": ("v_bias", "value.bias")}
@@ -49,27 +56,29 @@ def is_huggingface(folder: Path) -> bool:
 
 
 def write_huggingface(stored: StoredStudent, folder: Path) -> list[Path]:
-    """Write the encoder as a folder that ``transformers.VideoMAEModel.from_pretrained`` loads.
+    """Write a model as a folder that ``from_pretrained`` of ``transformers`` loads.
 
     Args:
-        stored: a student or its encoder, not fine-tuned.
+        stored: a student or its encoder; a fine-tuned one becomes a ``VideoMAEForVideoClassification``.
         folder: made where there is none.
 
     Returns:
         The files written.
 
     Raises:
-        WeightsError: the encoder is a fine-tuned one, which has no final norm.
+        WeightsError: the encoder is a fine-tuned one without a head.
     """
-    if stored.is_fine_tuned:
-        raise WeightsError(
-            f"{stored.source} is fine-tuned: only a pretrained encoder, with its final norm, is exported"
-        )
+    if stored.is_fine_tuned and not stored.num_classes:
+        raise WeightsError(f"{stored.source} is fine-tuned and has no head: export the run that it comes from")
     folder.mkdir(parents=True, exist_ok=True)
-    _write_json(folder / CONFIG, _config(stored.shape))
+    _write_json(folder / CONFIG, _config(stored.shape) | (_classifier_config(stored) if stored.is_fine_tuned else {}))
     _write_json(folder / PREPROCESSOR, _preprocessor(stored.shape))
     # Serialised in memory: the library's own writer makes files that only their owner can read.
-    replace_file(folder / WEIGHTS, save(_to_huggingface(stored.encoder_weights), metadata={"format": "pt"}))
+    weights = _to_huggingface(stored.encoder_weights)
+    if stored.is_fine_tuned:
+        outside = ("fc_norm.", "classifier.")
+        weights = {name if name.startswith(outside) else f"videomae.{name}": value for name, value in weights.items()}
+    replace_file(folder / WEIGHTS, save(weights, metadata={"format": "pt"}))
     return [folder / CONFIG, folder / PREPROCESSOR, folder / WEIGHTS]
 
 
@@ -88,7 +97,10 @@ def read_huggingface(folder: Path, sizes: Sizes) -> StoredStudent:
     width, depth = config.hidden_size, config.num_hidden_layers
     encoder = Transformer(width, depth, sizes.heads or config.num_attention_heads)
     shape = StudentShape(encoder, encoder, config.intermediate_size / width, grid, 1, config.layer_norm_eps)
-    return StoredStudent({f"encoder.{name}": value for name, value in weights.items()}, shape, str(folder)).checked()
+    classes = tuple(printable(config.id2label[str(number)]) for number in range(config.num_classes))
+    mean_eps = _MEAN_EPS if "fc_norm.weight" in weights else None
+    named = {f"encoder.{name}": value for name, value in weights.items()}
+    return StoredStudent(named, shape, str(folder), classes if "head.weight" in weights else (), mean_eps).checked()
 
 
 def _config(shape: StudentShape) -> dict[str, Any]:
@@ -113,6 +125,16 @@ def _config(shape: StudentShape) -> dict[str, Any]:
         "qkv_bias": True,
         # Without mean pooling the model keeps its final norm, as a pretrained encoder has it.
         "use_mean_pooling": False,
+    }
+
+
+def _classifier_config(stored: StoredStudent) -> dict[str, Any]:
+    names = stored.classes or tuple(str(number) for number in range(stored.num_classes))
+    return {
+        "architectures": ["VideoMAEForVideoClassification"],
+        "use_mean_pooling": True,
+        "id2label": {str(number): name for number, name in enumerate(names)},
+        "label2id": {name: number for number, name in enumerate(names)},
     }
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from smile_synth.errors import WeightsError, printable
 from smile_synth.interop.declared import check_tokens
 from smile_synth.masking.grid import TokenGrid
+from smile_synth.model.classifier import Classifier, fold_head_norm
 from smile_synth.model.student import EXTRA_WEIGHTS, NO_EXTRA_HEADS, Encoder, Student, StudentShape
 from smile_synth.model.weights import check_fit, load_strictly
 from smile_synth.recipe.student import DECODER_SIZES, ENCODER_SIZES, Transformer
@@ -58,11 +59,15 @@ class StoredStudent:
         weights: by published key names, the encoder's with their prefix ``encoder.``.
         shape: every size; the decoder's means nothing where there is no decoder.
         source: where it was found, for messages.
+        classes: names of a classifier's classes; empty where there is none, or its file does not name them.
+        mean_eps: added to the variance by the norm of the mean, where that is not the norms' own.
     """
 
     weights: dict[str, Tensor]
     shape: StudentShape
     source: str
+    classes: tuple[str, ...] = ()
+    mean_eps: float | None = None
 
     @classmethod
     def of(cls, student: Student) -> StoredStudent:
@@ -150,6 +155,27 @@ class StoredStudent:
         weights = {name: value for name, value in self.weights.items() if not name.startswith(left_out)}
         return replace(self, weights=weights, shape=replace(self.shape, heads=NO_EXTRA_HEADS))
 
+    @property
+    def num_classes(self) -> int:
+        """Classes that it names; 0 where it is no classifier."""
+        head = self.weights.get(f"{_ENCODER}head.weight")
+        return 0 if head is None or head.ndim != 2 else len(head)
+
+    def build_classifier(self) -> Classifier:
+        """Return the fine-tuned classifier with its weights.
+
+        Raises:
+            WeightsError: it is not fine-tuned, or the weights do not fit the shape.
+        """
+        if not self.is_fine_tuned or not self.num_classes:
+            raise WeightsError(f"{self.source} holds no classifier: fine-tune it first (smile-synth finetune)")
+        if self.classes and len(self.classes) != self.num_classes:
+            raise WeightsError(f"{self.source} names {len(self.classes)} classes, its head has {self.num_classes}")
+        classifier = Classifier(self.shape, self.num_classes)
+        load_strictly(classifier, self.encoder_weights, self.source)
+        classifier.fc_norm.eps = self.mean_eps or classifier.fc_norm.eps
+        return classifier
+
     def build_encoder(self) -> Encoder:
         """Return the encoder with its weights; a fine-tuned one is without final norm.
 
@@ -173,6 +199,13 @@ class StoredStudent:
         return student
 
 
+def with_prefix(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights with the prefix of the encoder, which fine-tuned files leave out, and a plain head."""
+    if any(name.startswith(_ENCODER) for name in weights):
+        return dict(weights)
+    return {f"{_ENCODER}{name}": value for name, value in fold_head_norm(weights).items()}
+
+
 def from_published(
     weights: Mapping[str, Tensor], settings: Mapping[str, Any], sizes: Sizes, source: str
 ) -> StoredStudent:
@@ -188,8 +221,7 @@ def from_published(
         WeightsError: these are not weights of a VideoMAE student, or their sizes cannot be told.
         ModelError: the sizes do not fit each other.
     """
-    if not any(name.startswith(_ENCODER) for name in weights):
-        weights = {f"{_ENCODER}{name}": value for name, value in weights.items()}
+    weights = with_prefix(weights)
     patches = weights.get(f"{_ENCODER}patch_embed.proj.weight")
     hidden = weights.get(f"{_ENCODER}blocks.0.mlp.fc1.weight")
     fits = patches is not None and patches.ndim == 5 and patches.shape[3] == patches.shape[4] and min(patches.shape) > 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -12,6 +13,8 @@ from torch.nn import functional
 from smile_synth.model.student import Encoder, StudentShape, initialise
 
 HEAD_STD = 0.02
+# Added to the variance by the batch norm before the head.
+BATCH_EPS = 1e-6
 
 
 class Classifier(Encoder):
@@ -66,18 +69,28 @@ class Classifier(Encoder):
         return {"stem": r"^patch_embed", "blocks": [(r"^blocks\.(\d+)", None)]}
 
 
+def fold_head_norm(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a classifier's weights with the batch norm before its head, if any, made part of the head."""
+    if "head_norm.mean" not in weights:
+        return dict(weights)
+    plain = {name: value for name, value in weights.items() if not name.startswith("head_norm.")}
+    scale = (weights["head_norm.var"] + BATCH_EPS).rsqrt()
+    plain["head.weight"] = weights["head.weight"] * scale
+    plain["head.bias"] = weights["head.bias"] - plain["head.weight"] @ weights["head_norm.mean"]
+    return plain
+
+
 class BatchStandardise(nn.Module):
     """Batch norm without weights, for features that take no gradient; its statistics are those of all processes.
 
     Args:
         width: channels.
         momentum: of the running mean and variance.
-        eps: added to the variance.
     """
 
-    def __init__(self, width: int, momentum: float = 0.1, eps: float = 1e-6) -> None:
+    def __init__(self, width: int, momentum: float = 0.1) -> None:
         super().__init__()
-        self.momentum, self.eps = momentum, eps
+        self.momentum = momentum
         # Parameters, so that checkpoints, the moving average and all processes treat them as they treat weights.
         self.mean = nn.Parameter(torch.zeros(width), requires_grad=False)
         self.var = nn.Parameter(torch.ones(width), requires_grad=False)
@@ -85,7 +98,7 @@ class BatchStandardise(nn.Module):
     def forward(self, features_BD: Tensor) -> Tensor:
         """Return (B, D), standardised by the batch in training and by the running averages otherwise."""
         if not self.training:
-            return (features_BD - self.mean) * (self.var + self.eps).rsqrt()
+            return (features_BD - self.mean) * (self.var + BATCH_EPS).rsqrt()
         features_BD = features_BD.float()
         moments = torch.stack([features_BD.mean(dim=0), features_BD.square().mean(dim=0)])
         if dist.is_initialized():
@@ -95,4 +108,4 @@ class BatchStandardise(nn.Module):
         var = (moments[1] - mean.square()).clamp_min(0)
         self.mean.lerp_(mean, self.momentum)
         self.var.lerp_(var, self.momentum)
-        return (features_BD - mean) * (var + self.eps).rsqrt()
+        return (features_BD - mean) * (var + BATCH_EPS).rsqrt()

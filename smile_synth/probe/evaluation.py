@@ -24,13 +24,13 @@ from smile_synth.probe.clips import (
 from smile_synth.probe.features import Extractor, FeatureTable, compute_features
 from smile_synth.probe.labels import Answers, answers_to, check_label, question_text
 from smile_synth.probe.results import DIFFERENCES, TRAINED, UNTRAINED, ProbeResults, QuestionResult, Reading
-from smile_synth.probe.score import Interval, Score, chance_level, difference, score
 from smile_synth.probe.supervised import SupervisedNetwork
 from smile_synth.probe.videos import video_question
 from smile_synth.progress import track
 from smile_synth.randomness import stream
 from smile_synth.recipe.dataset import CanvasParams
 from smile_synth.recipe.probe import ORDER, ClassifierName, ProbeParams, QuestionParams
+from smile_synth.score import Interval, Score, chance_level, difference, score
 from smile_synth.store import Store
 
 END_TO_END = "end-to-end"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from smile_synth.probe.score import Interval, Score
+from smile_synth.score import Interval, Score
 
 RESULTS_VERSION = 1
 TRAINED = "trained"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from smile_synth.probe.results import ProbeResults, QuestionResult, Reading
-from smile_synth.probe.score import Interval, Score
+from smile_synth.score import Interval, Score
 
 
 def trained(accuracy: Interval, over_untrained: Interval | None, over_differences: Interval | None) -> Reading:

@@ -36,7 +36,7 @@ class Answer:
     probabilities: npt.NDArray[np.float32] | None
 
 
-class Tester:
+class Answerer:
     """Reads views ahead in threads, and averages what a classifier says of them.
 
     Args:
@@ -116,7 +116,7 @@ def share_right(job: FinetuneJob, learner: ClassifierLearner, videos: LabelledVi
     """Return how often the model is right on single centred views, 0 to 1, over all ranks; every rank must call it."""
     world, params = job.world, job.params
     one_view = job.videos.model_copy(update={"segments": 1, "crops": 1})
-    tester = Tester(
+    answerer = Answerer(
         learner.scores,
         ViewReader(one_view, params.image_size),
         device=world.device,
@@ -128,7 +128,7 @@ def share_right(job: FinetuneJob, learner: ClassifierLearner, videos: LabelledVi
     turns = -(-len(videos) // world.size)
     mine = [min(world.rank + turn * world.size, len(videos) - 1) for turn in range(turns)]
     counts = torch.zeros(2)
-    for turn, answer in enumerate(tester.answers(videos, mine)):
+    for turn, answer in enumerate(answerer.answers(videos, mine)):
         if answer.probabilities is not None and world.rank + turn * world.size < len(videos):
             counts += torch.tensor([float(answer.probabilities.argmax() == videos.labels[answer.number]), 1.0])
     right, total = world.mean(counts).tolist()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from smile_synth.probe.score import bootstrap_mean, chance_level, difference, score
+from smile_synth.score import bootstrap_mean, chance_level, difference, score
 
 
 def test_confusion_has_truth_in_rows_and_answers_in_columns() -> None:
