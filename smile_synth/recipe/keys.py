@@ -22,6 +22,7 @@ UNITS = {
     "patch_size": "px",
     "tubelet_size": "frames",
     "image_size": "px",
+    "short_side": "px",
     "batch_size": "clips",
     "micro_batch": "clips",
     "clips_per_shard": "clips",
