@@ -53,7 +53,7 @@ def finetune(
     from smile_synth.recipe.recipe import load_recipe
 
     overrides = list(set_ or ())
-    loaded = load_recipe(recipe, [*overrides, *_as_overrides(freeze, layers)])
+    loaded = load_recipe(recipe, [*overrides, *as_overrides(freeze, layers)])
     if processes > 1 and "RANK" not in os.environ:
         from smile_synth.machine.launch import launch
 
@@ -81,9 +81,16 @@ def finetune(
         _show(summary, videos, shlex.join([*command, "--resume"]))
 
 
-def _as_overrides(freeze: bool, layers: int | None) -> list[str]:
-    overrides = ["finetune.freeze=true"] if freeze else []
-    return overrides + ([f"finetune.layers={layers}"] if layers is not None else [])
+def as_overrides(freeze: bool, layers: int | None) -> list[str]:
+    """Return what the flags change of a recipe; ``--freeze`` takes back what has no effect on a head alone."""
+    from smile_synth.recipe.finetune import WITHOUT_EFFECT_ON_HEADS, FinetuneParams
+
+    overrides = [f"finetune.layers={layers}"] if layers is not None else []
+    if freeze:
+        fields = FinetuneParams.model_fields
+        overrides += [f"finetune.{name}={fields[name].default}" for name in WITHOUT_EFFECT_ON_HEADS]
+        overrides.append("finetune.freeze=true")
+    return overrides
 
 
 def _print_rows(rows: list[tuple[str, str]]) -> None:

@@ -129,13 +129,16 @@ PUBLISHED_OPTIMIZER = OptimizerParams(
 )
 
 
+# Nothing but the head is trained with ``freeze``, and no path is dropped.
+WITHOUT_EFFECT_ON_HEADS = ("layer_decay", "drop_path")
+
+
 class FinetuneParams(StrictParams):
     """How a pretrained model learns to name the classes of labelled videos. Defaults are VideoMAE's on Kinetics-400."""
 
     NO_EFFECT = (
         NoEffect(("layers",), when=lambda tune: tune.freeze, why="with freeze: nothing but the head is trained"),
-        NoEffect(("layer_decay",), when=lambda tune: tune.freeze, why="with freeze"),
-        NoEffect(("drop_path",), when=lambda tune: tune.freeze, why="with freeze"),
+        NoEffect(WITHOUT_EFFECT_ON_HEADS, when=lambda tune: tune.freeze, why="with freeze"),
     )
 
     image_size: Positive = 224
