@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from timm.optim import param_groups_layer_decay  # type: ignore[attr-defined]
@@ -13,8 +12,9 @@ from torch.nn import functional
 from smile_synth.downstream.mixing import Mixing
 from smile_synth.model.classifier import Classifier
 from smile_synth.model.patches import normalise
+from smile_synth.model.student import StudentShape
 from smile_synth.recipe.finetune import FinetuneParams
-from smile_synth.training.cost import count_flops
+from smile_synth.training.cost import encoder_flops
 from smile_synth.training.distributed import World
 from smile_synth.training.stages import Stage
 from smile_synth.training.trainable import Trainable, seed_torch, shards, update_seed
@@ -46,13 +46,16 @@ class ClassifierLearner(Trainable[Stage, LabelledClips]):
 
     Args:
         params: the recipe's section ``finetune``.
+        shape: every size of the network.
         classifier: with its first weights; moved to the device.
         world: the processes that train together.
         seed: of the run.
     """
 
-    def __init__(self, params: FinetuneParams, classifier: Classifier, world: World, seed: int) -> None:
-        self.params = params
+    def __init__(
+        self, params: FinetuneParams, shape: StudentShape, classifier: Classifier, world: World, seed: int
+    ) -> None:
+        self.params, self.shape = params, shape
         self.classifier: Classifier = classifier.to(world.device)
         freeze(self.classifier, params)
         self.classifier.checkpointing = params.activation_checkpointing
@@ -62,7 +65,7 @@ class ClassifierLearner(Trainable[Stage, LabelledClips]):
             params.runtime,
             seed,
             ema_decay=params.ema_decay,
-            shard=shards(params.runtime, world, is_large=classifier.fc_norm.normalized_shape[0] >= LARGE_WIDTH),
+            shard=shards(params.runtime, world, is_large=shape.encoder.width >= LARGE_WIDTH),
         )
         self._mixing = Mixing(
             params.vary,
@@ -97,19 +100,9 @@ class ClassifierLearner(Trainable[Stage, LabelledClips]):
     def flops_per_clip(self, stage: Stage) -> float:
         """Return the FLOPs of a clip: forward through everything, backward through what is trained."""
         del stage
-        depth = len(self.classifier.blocks)
+        depth = self.shape.encoder.depth
         trained = 0 if self.params.freeze else min(self.params.layers or depth, depth)
-        return self._forward_flops * (1 + 2 * trained / depth)
-
-    @cached_property
-    def _forward_flops(self) -> float:
-        canvas = self.classifier.grid.canvas
-        shape = (1, canvas.num_frames, canvas.height, canvas.width, 3)
-        video = normalise(torch.zeros(shape, dtype=torch.uint8, device=self.world.device))
-        forward = type(self.classifier).forward
-        self.classifier.eval()
-        with torch.no_grad():
-            return count_flops(lambda clip: forward(self.classifier, clip), video)
+        return encoder_flops(self.shape) * (1 + 2 * trained / depth)
 
     @torch.no_grad()
     def scores(self, frames_BTHWC: Tensor) -> Tensor:

@@ -135,7 +135,7 @@ def build(job: FinetuneJob) -> ClassifierLearner:
     Raises:
         SmileSynthError: the weights do not fit, or checkpoints have no room.
     """
-    learner = ClassifierLearner(job.params, first_classifier(job), job.world, job.recipe.seed)
+    learner = ClassifierLearner(job.params, job.shape, first_classifier(job), job.world, job.recipe.seed)
     if job.world.is_first:
         check_disk(job.folder.path, learner.num_parameters, ema=job.params.ema_decay is not None)
         if job.state is not None:

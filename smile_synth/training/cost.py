@@ -88,6 +88,13 @@ class StudentCost:
         return total * bytes_per_value
 
 
+def encoder_flops(shape: StudentShape) -> float:
+    """Return the FLOPs of an encoder's forward pass over all tokens of a clip."""
+    tokens = shape.grid.num_tokens
+    embed = 2.0 * tokens * shape.grid.pixels_per_token * shape.encoder.width
+    return embed + _stack_flops(shape.encoder, tokens, shape.mlp_ratio)
+
+
 def _stack_flops(stack: Transformer, tokens: int, mlp_ratio: float) -> float:
     matrices = 2.0 * tokens * stack.width**2 * (4 + 2 * mlp_ratio)
     attention = 4.0 * tokens**2 * stack.width
