@@ -32,17 +32,8 @@ from smile_synth.machine.cores import num_cores
 
 RECIPE = "finetune-actions"
 FEW = (4, 16, 64)
-# What is compared: the name, whether it starts from the pretrained student, and what it changes of the recipe.
-ARMS: dict[str, tuple[bool, tuple[str, ...]]] = {
-    "pretrained": (True, ()),
-    "scratch": (False, ()),
-    # Rates by layer and drop path have no effect on a head alone, and are refused unless they are the defaults.
-    "pretrained, frozen": (
-        True,
-        ("finetune.freeze=true", "finetune.layer_decay=0.75", "finetune.drop_path=0.1", "finetune.head.init_scale=1"),
-    ),
-}
-COLOURS = {"pretrained": "tab:blue", "scratch": "tab:grey", "pretrained, frozen": "tab:green"}
+ARMS = ("pretrained", "scratch")
+COLOURS = {"pretrained": "tab:blue", "scratch": "tab:grey"}
 BEGIN, END = "<!-- downstream: begin -->", "<!-- downstream: end -->"
 FILE = "results.json"
 
@@ -64,7 +55,7 @@ class Run:
     @property
     def name(self) -> str:
         """Of its folder."""
-        return f"{self.arm.replace(', ', '-')}-{self.few}-{self.seed}"
+        return f"{self.arm}-{self.few}-{self.seed}"
 
 
 def work(run: Run, given: argparse.Namespace) -> dict[str, Any]:
@@ -85,10 +76,11 @@ def work(run: Run, given: argparse.Namespace) -> dict[str, Any]:
     folder = given.out / "runs" / run.name
     result = folder / "evaluation" / "evaluation.json"
     if not result.is_file():
-        starts, more = ARMS[run.arm]
-        model = str(given.pretrained[run.seed % len(given.pretrained)]) if starts else "scratch"
+        model = "scratch"
+        if run.arm == "pretrained":
+            model = str(given.pretrained[run.seed % len(given.pretrained)])
         few = [f"videos.train=ucfTrainTestlist/trainlist-{run.few}.txt", f"seed={run.seed}"]
-        recipe = load_recipe(RECIPE, [*few, *more, *given.set])
+        recipe = load_recipe(RECIPE, [*few, *given.set])
         began_s, cpu_s = time.monotonic(), time.process_time()
         summary = finetune(recipe, model, given.videos, folder, resume=True, device="cpu", view=None)
         if not summary.finished:
