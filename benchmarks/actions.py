@@ -6,6 +6,7 @@ training list) and probe-test (for the test list), which pretraining (part pretr
 alike between the classes: size, speed and place are drawn from the same ranges.
 
     python benchmarks/actions.py --out actions
+    smile-synth videos check actions --set videos.stride=1 --set videos.short_side=64
 
 Next to trainlist01.txt and testlist01.txt there are trainlist-4.txt, trainlist-16.txt and trainlist-64.txt: the first
 videos of every class, for `videos.train=ucfTrainTestlist/trainlist-4.txt`. Interrupted, the same command resumes.

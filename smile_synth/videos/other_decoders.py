@@ -53,7 +53,8 @@ def decode_with_torchcodec(path: Path, choose: Choose, resize: Resize) -> Frames
     except RuntimeError as error:
         if "libtorchcodec" in str(error):
             raise _no_ffmpeg(error) from None
-        raise ValueError(" ".join(str(error).split())) from None
+        # The first lines say where in TorchCodec's own source it was found.
+        raise ValueError(str(error).strip().splitlines()[-1].strip()) from None
     size = resize(*frames.shape[1:3])
     return np.stack([_scaled(frame, size) for frame in frames])[places_T]
 
