@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from smile_synth.assets import AssetRow
+from smile_synth.generator.dataset import Dataset
+from smile_synth.generator.labels import LabelSpec
 from smile_synth.scene import NO_ASSET, Scene
+from smile_synth.store.storage import Location
 
-if TYPE_CHECKING:
-    from smile_synth.store.reader import Store
+
+class Clips(Protocol):
+    """What a clip needs of its store."""
+
+    path: Location
+
+    @property
+    def label_specs(self) -> Mapping[str, LabelSpec]: ...
+    @property
+    def assets(self) -> Sequence[AssetRow]: ...
+    @property
+    def generators(self) -> Sequence[str]: ...
+    @property
+    def motion_cell_px(self) -> int | None: ...
+    @property
+    def dataset(self) -> Dataset: ...
+    def column(self, name: str) -> npt.NDArray[Any]: ...
+    def read_frames(self, clips: Sequence[int]) -> npt.NDArray[np.uint8]: ...
+    def read_motion(self, clips: Sequence[int]) -> npt.NDArray[np.float32]: ...
 
 
 class StoredClip:
@@ -34,7 +55,7 @@ class StoredClip:
         8
     """
 
-    def __init__(self, store: Store, number: int) -> None:
+    def __init__(self, store: Clips, number: int) -> None:
         self.store, self.number = store, number
 
     def __repr__(self) -> str:
