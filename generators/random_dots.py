@@ -16,11 +16,13 @@ from smile_synth.params import Span, StrictParams
 from smile_synth.sampling.choices import Weight, choose
 from smile_synth.sampling.motion import DIRECTIONS, direction_class
 from smile_synth.sampling.polygons import capsule_points, circle_points, cut, filled_alpha
-from smile_synth.scene import Label, Layer, Scene
+from smile_synth.scene import Label, Layer, Scene, Surface
 
 Shape = Literal["disc", "square", "triangle", "star", "cross", "bar", "ring"]
 Ground = Literal["still", "opposite", "independent"]
+Carrier = Literal["object", "window"]
 Palette = Literal["binary", "grey", "colour"]
+CARRIERS: tuple[Carrier, ...] = ("object", "window")
 SHAPES: tuple[Shape, ...] = ("disc", "square", "triangle", "star", "cross", "bar", "ring")
 REFERENCE_SIDE_PX = 224.0
 STAR_RADIUS = 0.45
@@ -53,6 +55,11 @@ class RandomDotsParams(StrictParams):
     speed_dots_per_frame: Span[Annotated[float, Field(ge=0.5, le=16)]] = Field(
         (1.0, 3.0), description="slowest and fastest motion of an object or of the noise behind it, dots/frame"
     )
+    carrier: Carrier | Annotated[dict[Carrier, Weight], Field(min_length=1)] = Field(
+        {"object": 3.0, "window": 1.0},
+        description="what moves: an object together with its noise, or only the noise, seen through a window of the "
+        "object's shape that stands still; or weights of both",
+    )
     ground: Ground | Annotated[dict[Ground, Weight], Field(min_length=1)] = Field(
         {"still": 1.0, "opposite": 1.0, "independent": 1.0},
         description="noise behind the objects: it stands still, moves against the first object at its speed, or in a "
@@ -84,9 +91,12 @@ class RandomDots(Generator[RandomDotsParams]):
     def label_specs(self) -> Mapping[str, LabelSpec]:
         """Shape and motion of every object, and the drift of the noise behind them."""
         return {
-            "direction": LabelSpec("Direction from first to last place", "class", "object", classes=DIRECTIONS),
-            "speed": LabelSpec("Mean speed of the centre", "number", "object", unit="px/frame"),
+            "direction": LabelSpec(
+                "Direction of the object, or of the noise in it", "class", "object", classes=DIRECTIONS
+            ),
+            "speed": LabelSpec("Mean speed of the object, or of the noise in it", "number", "object", unit="px/frame"),
             "shape": LabelSpec("shape of the object", "class", "object", classes=SHAPES),
+            "carrier": LabelSpec("what moves: the object, or noise in a window", "class", "object", classes=CARRIERS),
             "num_objects": LabelSpec("Number of objects", "number", "clip"),
             "grain": LabelSpec("side of a dot", unit="px"),
             "drift_direction": LabelSpec("where the pattern drifts", "class", classes=DIRECTIONS),
@@ -100,13 +110,19 @@ class RandomDots(Generator[RandomDotsParams]):
         count = int(rng.integers(params.num_objects[0], params.num_objects[1] + 1))
         shapes = [choose(params.shape, rng=rng) for _ in range(count)]
         velocity_K2 = np.stack([self._sample_velocity(rng) for _ in range(count)])
+        carriers = [choose(params.carrier, rng=rng) for _ in range(count)]
         layers, steps_KT2 = [], []
-        for shape, velocity_2 in zip(shapes, velocity_K2, strict=True):
+        for shape, carrier, velocity_2 in zip(shapes, carriers, velocity_K2, strict=True):
             alpha = self._sample_outline(shape, grain, rng)
             corner_T2 = self._sample_path(velocity_2, alpha, grain, rng)
-            texture = cut(_noise(alpha.shape[0], alpha.shape[1], palette, rng), alpha)
-            layers.append(_layer(_enlarged(texture, grain), corner_T2 * grain, shape))
-            steps_KT2.append((corner_T2 - corner_T2[0]) * grain)
+            moved_T2 = corner_T2 - corner_T2[0]
+            if carrier == "object":
+                texture = cut(_noise(alpha.shape[0], alpha.shape[1], palette, rng), alpha)
+                layers.append(_layer(_enlarged(texture, grain), corner_T2 * grain, shape))
+            else:
+                middle_2 = corner_T2[canvas.num_frames // 2]
+                layers.append(_window(alpha, middle_2 * grain, moved_T2, grain, palette, shape, rng))
+            steps_KT2.append(moved_T2 * grain)
         ground_T2 = self._sample_ground(velocity_K2[0], rng)
         background, camera_T33 = self._background(ground_T2, grain, palette, rng)
         return Scene(
@@ -114,7 +130,10 @@ class RandomDots(Generator[RandomDotsParams]):
             background=background,
             camera_T33=camera_T33,
             layers=tuple(layers),
-            labels=_labels(np.stack(steps_KT2), shapes, ground_T2 * grain, grain),
+            labels={
+                **_labels(np.stack(steps_KT2), shapes, ground_T2 * grain, grain),
+                "carrier": np.array([CARRIERS.index(carrier) for carrier in carriers], np.int32),
+            },
         )
 
     def _sample_velocity(self, rng: np.random.Generator) -> Points:
@@ -221,6 +240,35 @@ def _layer(texture: Pixels, corner_T2: Cells, shape: Shape) -> Layer:
     pose_T6[:, 0] = pose_T6[:, 4] = 1
     pose_T6[:, [2, 5]] = corner_T2
     return Layer(texture, pose_T6, np.ones(len(corner_T2), np.float32), class_name=shape)
+
+
+def _window(
+    alpha: Pixels,
+    corner_2: Cells,
+    moved_T2: Cells,
+    grain: int,
+    palette: Palette,
+    shape: Shape,
+    rng: np.random.Generator,
+) -> Layer:
+    """Return a layer that stands still while noise moves through it, with the surface that knows its motion."""
+    rows, columns = alpha.shape
+    first_2 = moved_T2.max(axis=0)
+    reach_2 = first_2 - moved_T2.min(axis=0)
+    noise = _noise(rows + int(reach_2[1]), columns + int(reach_2[0]), palette, rng)
+    shown = [cut(noise[y : y + rows, x : x + columns], alpha) for x, y in (first_2 - moved_T2).tolist()]
+    texture = np.stack([_enlarged(picture, grain) for picture in shown])
+    num_frames, height, width = texture.shape[:3]
+    # A dot's own place, which it had if it had never moved.
+    points_THW3 = np.zeros((num_frames, height, width, 3), np.float32)
+    points_THW3[..., 0] = np.arange(width) + 0.5 - grain * moved_T2[:, None, None, 0]
+    points_THW3[..., 1] = np.arange(height)[:, None] + 0.5 - grain * moved_T2[:, None, None, 1]
+    projections_PT34 = np.zeros((1, num_frames, 3, 4), np.float32)
+    projections_PT34[..., 0, 0] = projections_PT34[..., 1, 1] = projections_PT34[..., 2, 3] = 1
+    projections_PT34[..., :2, 3] = corner_2 + grain * moved_T2
+    surface = Surface(points_THW3, np.zeros(points_THW3.shape[:3], np.uint8), projections_PT34)
+    pose_T6 = np.tile(np.array([1, 0, corner_2[0], 0, 1, corner_2[1]], np.float32), (num_frames, 1))
+    return Layer(texture, pose_T6, np.ones(num_frames, np.float32), class_name=shape, surface=surface)
 
 
 def _labels(moved_KT2: Cells, shapes: list[Shape], ground_T2: Cells, grain: int) -> dict[str, Label]:
