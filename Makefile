@@ -45,7 +45,7 @@ types: $(STAMP)
 	$(BIN)/mypy
 
 bench: $(STAMP)
-	for name in render store loader masks generators report train_step positions; do \
+	for name in render store loader objectstore masks generators report train_step positions; do \
 		echo "== benchmarks/$$name.py"; $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 clean:

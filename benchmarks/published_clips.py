@@ -19,7 +19,7 @@ def published_recipe(clips: int, *, zstd_level: int = -4, clips_per_shard: int =
     return parse_recipe({**VALUES, "dataset": dataset}, folder=Path(), origin="benchmark")
 
 
-def published_store(path: Path, clips: int, *, workers: int) -> Store:
+def published_store(path: str | Path, clips: int, *, workers: int) -> Store:
     """Render the store of ``clips`` clips, or open the one that is there."""
     recipe = published_recipe(clips)
     return render_store(Dataset.of(recipe), path, recipe=recipe.resolved(), workers=workers)

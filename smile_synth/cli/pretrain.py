@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from smile_synth.cli.stores import RecipeFolder, TrustCode, open_data
+from smile_synth.cli.stores import RecipeFolder, TrustCode, open_cache, open_data
 
 if TYPE_CHECKING:
     from smile_synth.training.summary import RunSummary
@@ -41,6 +41,9 @@ def pretrain(
     ] = None,
     folder: RecipeFolder = None,
     trust_code: TrustCode = False,
+    cache: Annotated[
+        str | None, typer.Option("--cache", help="Keep what is read of object stores, such as /scratch/clips:200GB.")
+    ] = None,
 ) -> None:
     """Train a student on rendered clips.
 
@@ -55,11 +58,13 @@ def pretrain(
       smile-synth pretrain smile-vit-b -d clips.zarr -o runs/b --dry-run
       smile-synth pretrain smile-vit-b -d clips.zarr -o runs/b --max-hours 0.9
       smile-synth pretrain smile-vit-b -d clips.zarr -o runs/b --processes 8
+      smile-synth pretrain smile-vit-b -d s3://bucket/clips.zarr -o runs/b --cache /scratch/clips:200GB
     """
     from smile_synth.recipe.recipe import load_recipe
 
     loaded = load_recipe(recipe, set_ or ())
-    stores = [open_data(path, folder, trust_code) for path in data]
+    kept = None if cache is None else open_cache(cache, data)
+    stores = [open_data(path, folder, trust_code, kept) for path in data]
     if processes > 1 and "RANK" not in os.environ:
         from smile_synth.machine.launch import launch
 
@@ -70,14 +75,14 @@ def pretrain(
         rows = estimate(loaded, stores, out, resume=resume, device=device)
         if rows:
             _print_rows(rows)
-            command = _command(recipe, data, out, set_, device, max_hours, processes, folder, trust_code, resume)
+            command = _command(recipe, data, out, set_, device, max_hours, processes, folder, trust_code, cache, resume)
             typer.echo(f"\nNothing was written. Train: {command}")
         return
     from smile_synth.api.pretrain import pretrain as train
 
     summary = train(loaded, stores, out, resume=resume, device=device, max_hours=max_hours)
     if summary.is_first:
-        _show(summary, _command(recipe, data, out, set_, device, max_hours, processes, folder, trust_code, True))
+        _show(summary, _command(recipe, data, out, set_, device, max_hours, processes, folder, trust_code, cache, True))
 
 
 def _command(
@@ -90,6 +95,7 @@ def _command(
     processes: int,
     folder: Path | None,
     trust_code: bool,
+    cache: str | None,
     resume: bool,
 ) -> str:
     parts = ["smile-synth", "pretrain", recipe]
@@ -101,6 +107,7 @@ def _command(
     parts += ["--processes", str(processes)] if processes > 1 else []
     parts += ["--folder", str(folder)] if folder is not None else []
     parts += ["--trust-code"] if trust_code else []
+    parts += ["--cache", cache] if cache is not None else []
     return shlex.join([*parts, "--resume"] if resume else parts)
 
 

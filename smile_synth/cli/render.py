@@ -62,6 +62,7 @@ def render(
       smile-synth render mine.yaml --out clips.zarr --shards auto/16 (a Kubernetes job with 16 completions)
       smile-synth render --finish --out clips.zarr                   (once all 16 are done)
       smile-synth render mine.yaml --out /shared/clips.zarr --engine ray
+      smile-synth render mine.yaml --out s3://bucket/clips.zarr      (see docs/object-stores.md)
     """
     if out is None:
         raise typer.BadParameter("say where the store goes: --out STORE")
@@ -83,6 +84,8 @@ def render(
     if truth is not None:
         overrides.append(f"dataset.store.truth=[{truth}]")
     loaded = load_recipe(recipe, overrides)
+    if larger := _larger_shards(loaded, out):
+        loaded = load_recipe(recipe, [*overrides, larger])
     dataset = prepare(loaded, locate(out), is_virtual=virtual)
     chosen = _engine(engine, workers if workers is not None else num_cores())
     if part is None:
@@ -103,6 +106,17 @@ def _part(text: str) -> ShardPart:
     found = find_place(os.environ, int(count) if count else None)
     typer.echo(f"Part {found.place}/{found.count} of the shards, by {found.source}.")
     return ShardPart(found.place, found.count)
+
+
+def _larger_shards(recipe: Recipe, out: str) -> str:
+    """Return the override that suits an object store, where a recipe leaves the size of shards open; else nothing."""
+    from smile_synth.store.space import clips_per_object
+    from smile_synth.store.storage import StoreUrl, locate
+
+    params = recipe.section("dataset")
+    if not isinstance(locate(out), StoreUrl) or "clips_per_shard" in params.store.model_fields_set:
+        return ""
+    return f"dataset.store.clips_per_shard={clips_per_object(params)}"
 
 
 def _engine(name: str, workers: int) -> Engine:

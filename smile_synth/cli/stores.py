@@ -11,6 +11,7 @@ from smile_synth.errors import StoreError, printable
 
 if TYPE_CHECKING:
     from smile_synth.store import Store
+    from smile_synth.store.chunk_cache import ChunkCache
 
 TrustCode = Annotated[
     bool,
@@ -22,18 +23,35 @@ RecipeFolder = Annotated[
 ]
 
 
-def open_data(text: str, folder: Path | None, trust_code: bool) -> Store:
+def open_data(text: str, folder: Path | None, trust_code: bool, cache: ChunkCache | None = None) -> Store:
     """Open what ``--data`` names: a store, or the stream of a recipe (``stream:RECIPE``)."""
     from smile_synth.store import Store
     from smile_synth.store.stream import PREFIX, Stream
 
     if not text.startswith(PREFIX):
-        return Store.open(text, folder=folder, trust_code=trust_code)
+        return Store.open(text, folder=folder, trust_code=trust_code, cache=cache)
     if folder is not None or trust_code:
         raise StoreError(f"{text} is a stream; --folder and --trust-code go with stores")
     from smile_synth.recipe.recipe import load_recipe
 
     return Stream(load_recipe(text.removeprefix(PREFIX)))
+
+
+def open_cache(text: str, data: list[str]) -> ChunkCache:
+    """Open the cache that is written like ``DIR:200GB``, for stores some of which are read over a network.
+
+    Raises:
+        StoreError: it cannot be opened, or has no effect.
+    """
+    from smile_synth.store.chunk_cache import ChunkCache
+    from smile_synth.store.storage import locate
+    from smile_synth.store.stream import PREFIX
+
+    if all(path.startswith(PREFIX) or isinstance(locate(path), Path) for path in data):
+        raise StoreError(
+            "--cache has no effect for stores on disk; leave it out, or name a store by s3://, gs:// or az://"
+        )
+    return ChunkCache.parse(text)
 
 
 def show_store(store: Store, recipe: str = "") -> None:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from numcodecs.zstd import Zstd
 
 from smile_synth.errors import DamagedStoreError, StoreError
+from smile_synth.store.chunk_cache import ChunkCache
 from smile_synth.store.layout import Layout, shard_file
 from smile_synth.store.shard import ShardFile
 from smile_synth.store.spec import ArraySpec
@@ -33,10 +34,13 @@ class ArrayReader:
         layout: of the store.
         spec: which array.
         advice: how to repair a damaged chunk, the end of the error's sentence.
+        cache: keeps what is fetched from an object store.
     """
 
-    def __init__(self, store: Location, layout: Layout, spec: ArraySpec, *, advice: str = "") -> None:
-        self.spec = spec
+    def __init__(
+        self, store: Location, layout: Layout, spec: ArraySpec, *, advice: str = "", cache: ChunkCache | None = None
+    ) -> None:
+        self.spec, self.cache = spec, cache
         self._advice = advice or f"repair it with: smile-synth verify {store} --repair"
         self._store, self.layout, self._storage = store, layout, storage_of(store)
         self._codec = Zstd(level=layout.zstd_level) if spec.uses_zstd else None

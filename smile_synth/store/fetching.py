@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,9 @@ import numpy.typing as npt
 
 from smile_synth.errors import DamagedStoreError
 from smile_synth.store.array_reader import ArrayReader
+from smile_synth.store.chunk_cache import ChunkCache
 from smile_synth.store.rendering import ClipReader
+from smile_synth.store.shard import ShardFile
 
 Fetched = npt.NDArray[np.uint8] | DamagedStoreError
 """An encoded chunk with its checksum, or what is wrong with it."""
@@ -79,9 +81,39 @@ class FetchedClips:
     def _fetch(self, shard: int, clips: Sequence[int]) -> None:
         slots = sorted({self._place(clip)[1] for clip in clips})
         try:
-            chunks = self._reader.known_shard(shard).fetch(slots, self._reader.max_chunk_nbytes)
+            found = self._fetch_slots(self._reader.known_shard(shard), slots)
         except DamagedStoreError as error:
-            chunks = [error] * len(slots)
+            found = dict.fromkeys(slots, error)
         except OSError as error:
             raise self._reader.failed(error, clips[0]) from None
-        self._chunks |= {(shard, slot): chunk for slot, chunk in zip(slots, chunks, strict=True)}
+        self._chunks |= {(shard, slot): chunk for slot, chunk in found.items()}
+
+    def _fetch_slots(self, file: ShardFile, slots: Sequence[int]) -> Mapping[int, Fetched]:
+        max_nbytes, cache = self._reader.max_chunk_nbytes, self._reader.cache
+        if cache is None:
+            return dict(zip(slots, file.fetch(slots, max_nbytes), strict=True))
+        found: dict[int, Fetched] = {slot: kept for slot in slots if (kept := _kept(cache, file, slot)) is not None}
+        missing = [slot for slot in slots if slot not in found]
+        for slot, chunk in zip(missing, file.fetch(missing, max_nbytes), strict=True):
+            found[slot] = chunk
+            if not isinstance(chunk, DamagedStoreError):
+                cache.put(_name(file, slot), chunk.data)
+        return found
+
+
+def _kept(cache: ChunkCache, file: ShardFile, slot: int) -> npt.NDArray[np.uint8] | None:
+    """Return a chunk from the cache, or None; one that fails its checksum is dropped."""
+    data = cache.get(_name(file, slot))
+    if data is None:
+        return None
+    chunk = np.frombuffer(data, np.uint8)
+    try:
+        file.checked(slot, chunk)
+    except DamagedStoreError:
+        cache.drop(_name(file, slot))
+        return None
+    return chunk
+
+
+def _name(file: ShardFile, slot: int) -> str:
+    return f"{file.tail.seal}-{slot}"

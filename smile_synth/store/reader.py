@@ -16,6 +16,7 @@ from smile_synth.generator.dataset import Dataset
 from smile_synth.generator.labels import LabelSpec
 from smile_synth.scene import Canvas
 from smile_synth.store.array_reader import ArrayReader
+from smile_synth.store.chunk_cache import ChunkCache
 from smile_synth.store.clip import StoredClip
 from smile_synth.store.fetching import ahead
 from smile_synth.store.layout import shard_file
@@ -44,6 +45,7 @@ class Store:
         manifest: what it says of itself, from ``read_root``.
         folder: where relative paths of its recipe start; None: where they did when a virtual store was made.
         trust_code: let its recipe run generators that no installed package registers.
+        cache: keeps what is read of a store in an object store.
 
     Example:
         >>> store = ss.open_store("clips.zarr")
@@ -55,18 +57,33 @@ class Store:
         (64, 2, 8, 4)
     """
 
-    def __init__(self, path: Location, manifest: Root, *, folder: Path | None = None, trust_code: bool = False) -> None:
+    def __init__(
+        self,
+        path: Location,
+        manifest: Root,
+        *,
+        folder: Path | None = None,
+        trust_code: bool = False,
+        cache: ChunkCache | None = None,
+    ) -> None:
         self.path, self.storage = path, storage_of(path)
         self.manifest = manifest
         self.layout = manifest.layout
         recorded = "" if manifest.virtual is None else manifest.virtual.folder
         self.folder = Path(recorded) if folder is None else folder
-        self._trusts_code = trust_code
+        self._trusts_code, self._cache = trust_code, cache
         self._readers: dict[str, ClipReader] = {}
         self._columns: dict[str, npt.NDArray[Any]] = {}
 
     @classmethod
-    def open(cls, path: str | Location, *, folder: Path | None = None, trust_code: bool = False) -> Store:
+    def open(
+        cls,
+        path: str | Location,
+        *,
+        folder: Path | None = None,
+        trust_code: bool = False,
+        cache: ChunkCache | None = None,
+    ) -> Store:
         """Open a finished store; the code of a virtual store's recipe is run only once its clips are read.
 
         Args:
@@ -77,15 +94,15 @@ class Store:
             DamagedStoreError: its root document is damaged.
         """
         location = locate(path)
-        return cls(location, read_root(location), folder=folder, trust_code=trust_code)
+        return cls(location, read_root(location), folder=folder, trust_code=trust_code, cache=cache)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Open files and what was read stay in their process.
-        return (_reopened, (self.path, self.folder, self._trusts_code))
+        return (_reopened, (self.path, self.folder, self._trusts_code, self._cache))
 
     def reopened(self) -> Store:
         """Return the same store, opened again, as a forked process needs it."""
-        return _reopened(self.path, self.folder, self._trusts_code)
+        return _reopened(self.path, self.folder, self._trusts_code, self._cache)
 
     def __len__(self) -> int:
         return self.num_clips
@@ -194,7 +211,9 @@ class Store:
         if name not in self._readers:
             spec = self.layout.array(name)
             self._readers[name] = (
-                self.renderer.reader(spec) if spec.is_rendered else ArrayReader(self.path, self.layout, spec)
+                self.renderer.reader(spec)
+                if spec.is_rendered
+                else ArrayReader(self.path, self.layout, spec, cache=self._cache)
             )
         return self._readers[name]
 
@@ -340,8 +359,8 @@ class Store:
             out[first : first + several] = chunk[: len(out) - first]
 
 
-def _reopened(path: Location, folder: Path, trust_code: bool) -> Store:
-    return Store.open(path, folder=folder, trust_code=trust_code)
+def _reopened(path: Location, folder: Path, trust_code: bool, cache: ChunkCache | None) -> Store:
+    return Store.open(path, folder=folder, trust_code=trust_code, cache=cache)
 
 
 def open_store(path: str | Location, *, folder: str | Path | None = None, trust_code: bool = False) -> Store:

@@ -9,6 +9,7 @@ import numpy as np
 
 from smile_synth.errors import StoreError
 from smile_synth.generator.dataset import Dataset
+from smile_synth.recipe.dataset import DatasetParams
 from smile_synth.store.clip_values import DrawnClip
 from smile_synth.store.compression import clip_compressor
 from smile_synth.store.layout import Layout
@@ -20,6 +21,12 @@ from smile_synth.store.workspace import Workspace
 CLIPS_TO_TRY = 4
 # Place and length of a chunk in its shard's index.
 INDEX_NBYTES = 16
+# Clips of a shard in an object store: fewer objects for many clips, less to repeat for few.
+USUAL_SHARD, LARGE_SHARD, MANY_CLIPS = 512, 1024, 1_000_000
+# S3 takes 5 GiB in one put.
+MAX_OBJECT_NBYTES = 4 * 2**30
+# Of the largest array: of frames, or of flow where there is truth.
+RGB_NBYTES, FLOW_NBYTES = 3, 8
 
 
 def expected_nbytes(dataset: Dataset) -> int:
@@ -39,6 +46,16 @@ def expected_nbytes(dataset: Dataset) -> int:
     plain = sum(spec.item_nbytes for spec in layout.arrays if not spec.compressed)
     around = (CRC_NBYTES + INDEX_NBYTES) * len(layout.arrays)
     return int((compressed / len(clips) + plain + around) * layout.num_clips)
+
+
+def clips_per_object(params: DatasetParams) -> int:
+    """Return how many clips a shard should have in an object store, where every object is one put."""
+    wanted = LARGE_SHARD if params.clips >= MANY_CLIPS else USUAL_SHARD
+    pixels = params.canvas.frames * params.canvas.height * params.canvas.width
+    clip_nbytes = pixels * (FLOW_NBYTES if params.store.truth else RGB_NBYTES)
+    while wanted > 1 and wanted * clip_nbytes > MAX_OBJECT_NBYTES:
+        wanted //= 2
+    return wanted
 
 
 def free_nbytes(path: Path) -> int:

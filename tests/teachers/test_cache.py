@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import zarr
+from tiny import TinyDataset
 from tiny_training import run_tiny, timeless_rows, tiny_recipe, tiny_store
 from typer.testing import CliRunner
 
@@ -17,7 +18,7 @@ from smile_synth.errors import DamagedStoreError, SmileSynthError, StoreError, T
 from smile_synth.loader.loader import Loader
 from smile_synth.masking.grid import TokenGrid
 from smile_synth.recipe.recipe import Recipe
-from smile_synth.store import Store
+from smile_synth.store import Store, render_store
 from smile_synth.teachers.cache import CacheSource, FeatureCache, Precision
 from smile_synth.teachers.cache_writer import StoredFeatures, write_cache
 from smile_synth.teachers.standardise import standardise
@@ -103,6 +104,22 @@ def test_losses_are_those_of_the_teacher_within_the_error(
     run_tiny(store, tmp_path / "cached", recipe)
     assert losses(tmp_path / "cached") == pytest.approx(losses(tmp_path / "run"), abs=atol)
     assert "teacher: cached features of tf_efficientnet_lite0" in (tmp_path / "cached" / "log.txt").read_text()
+
+
+def test_features_of_a_store_in_a_bucket_lie_beside_it(store: Store, tmp_path: Path) -> None:
+    dataset = TinyDataset(clips=12, shard=4, size=32, frames=4)
+    remote = render_store(dataset, f"memory://{tmp_path.name}/clips.zarr", recipe={})
+    recipe = feature_recipe()
+    ours, theirs = cached(store, recipe, "int8"), cached(remote, recipe, "int8")
+    assert str(theirs.path) == f"memory://{tmp_path.name}/clips.features-{theirs.source.digest[:12]}.zarr"
+    assert theirs.is_sound()
+    found = FeatureCache.find(source_of(remote, recipe))
+    assert found is not None
+    for clip in range(12):
+        values_ND = np.empty((2, *ours.shape), np.float32)
+        ours.read_into(clip, values_ND[0])
+        found.read_into(clip, values_ND[1])
+        np.testing.assert_array_equal(values_ND[0], values_ND[1])
 
 
 def test_loader_reads_every_clips_own_features(store: Store) -> None:

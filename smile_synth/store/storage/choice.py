@@ -32,7 +32,7 @@ def _object_storage(url: StoreUrl) -> Storage:
 
 def forget_clients() -> None:
     """Have the environment looked at again: it leads to another server now."""
-    from smile_synth.store.storage.client import client_of
+    from smile_synth.store.storage.client import forget
 
-    client_of.cache_clear()
+    forget()
     _object_storage.cache_clear()

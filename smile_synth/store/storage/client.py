@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
+import logging
 import os
 import random
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -16,16 +20,20 @@ from typing import Any, TypeVar
 from smile_synth.errors import StoreError
 from smile_synth.store.storage.location import SCHEMES, StoreUrl
 
+LOG = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
 CONNECT_S = 10
-READ_S = 60
+# Without a byte for so long, a connection is taken for lost.
+STALL_S = 20
+READ_S = 120
 # A shard is one request: of half a gigabyte, at half a megabyte a second.
 WRITE_S = 1200
 # Requests are repeated by us, because the client does not repeat an answer that broke off, nor one that writes.
-TRIES = 8
-RETRY_S = 180
 FIRST_WAIT_S = 0.1
 LONGEST_WAIT_S = 10
+# A server that has answered is waited for, so that a training outlasts its restart; another may be a slip of the pen.
+PATIENCE_S = {"known": 180, "unknown": 10}
+SAID_EVERY_S = 30
 # Variables with the address of a server that speaks S3, as its own tools call them.
 ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 # Where the client asks for credentials when the environment has none.
@@ -88,6 +96,9 @@ def client_of(url: StoreUrl, *, writing: bool) -> Any:
         "timeout": timedelta(seconds=WRITE_S if writing else READ_S),
         "allow_http": _is_plain_http(),
     }
+    if not writing:
+        # Not for writing: a server may think for long about a large object that has arrived.
+        options["read_timeout"] = timedelta(seconds=STALL_S)
     config = {"region": _region()} if url.scheme == "s3" else {}
     try:
         return kinds[url.scheme](
@@ -125,16 +136,88 @@ def ask(url: StoreUrl, request: Callable[[], Answer]) -> Answer:
         FileExistsError: there is one already; it may be our own, if an answer before was lost.
         RequestError: anything else.
     """
+    _refuse_forked()
     began = time.monotonic()
-    for turn in range(TRIES):
+    for turn in itertools.count():
         try:
             with failures_of(url):
-                return request()
+                answer = _interruptible(request)
         except RequestError as error:
-            if not error.may_pass or turn == TRIES - 1 or time.monotonic() - began > RETRY_S:
+            lasted_s = time.monotonic() - began
+            left_s = _OUTAGES.patience_s(url) - lasted_s
+            wait_s = min(FIRST_WAIT_S * 2**turn, LONGEST_WAIT_S) * random.uniform(0.5, 1)
+            if not error.may_pass or wait_s > left_s:
                 raise
-        time.sleep(min(FIRST_WAIT_S * 2**turn, LONGEST_WAIT_S) * random.uniform(0.5, 1))
-    raise AssertionError("the last try returns or raises")
+            if lasted_s > LONGEST_WAIT_S:
+                _OUTAGES.tell(error, left_s)
+            time.sleep(wait_s)
+        else:
+            _OUTAGES.answered(url)
+            return answer
+    raise AssertionError("unreachable")
+
+
+def _refuse_forked() -> None:
+    """Raise StoreError in a process that was forked after the client was used: its threads are gone, and it hangs."""
+    if _USED_IN.setdefault("pid", os.getpid()) != os.getpid():
+        raise StoreError(
+            "a forked process cannot read from object stores that its parent has read from; start processes by "
+            "'spawn', such as DataLoader(..., multiprocessing_context='spawn')"
+        )
+
+
+_USED_IN: dict[str, int] = {}
+
+
+def _interruptible(request: Callable[[], Answer]) -> Answer:
+    """Return the answer to a request; Ctrl-C ends waiting for it, which the client alone would not let happen."""
+    if threading.current_thread() is not threading.main_thread():
+        return request()
+    answer: Future[Answer] = Future()
+
+    def work() -> None:
+        try:
+            answer.set_result(request())
+        except BaseException as error:  # noqa: BLE001
+            answer.set_exception(error)
+
+    threading.Thread(target=work, daemon=True, name="smile-synth-request").start()
+    return answer.result()
+
+
+class _Outages:
+    """Which servers have answered in this process, and when it was last said that one does not."""
+
+    def __init__(self) -> None:
+        self._known: set[tuple[str, str]] = set()
+        self._lock = threading.Lock()
+        self._said_at = float("-inf")
+
+    def answered(self, url: StoreUrl) -> None:
+        self._known.add((url.scheme, url.bucket))
+
+    def forget(self) -> None:
+        self._known.clear()
+
+    def patience_s(self, url: StoreUrl) -> float:
+        return PATIENCE_S["known" if (url.scheme, url.bucket) in self._known else "unknown"]
+
+    def tell(self, error: RequestError, left_s: float) -> None:
+        """Say once in a while, for all threads together, that there are new tries."""
+        with self._lock:
+            if time.monotonic() - self._said_at < SAID_EVERY_S:
+                return
+            self._said_at = time.monotonic()
+        LOG.warning("%s: %s; trying again for %.0f s", error.filename, error.strerror, left_s)
+
+
+_OUTAGES = _Outages()
+
+
+def forget() -> None:
+    """Have the environment looked at again, and take no server for known."""
+    client_of.cache_clear()
+    _OUTAGES.forget()
 
 
 @contextlib.contextmanager

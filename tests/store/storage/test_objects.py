@@ -2,27 +2,46 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import socket
+import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
-from object_server import FlakyProxy, bucket_url, moto_address  # noqa: F401
+import yaml
+from object_server import FlakyProxy, bucket_url, environment, moto_address  # noqa: F401
 from tiny import TinyDataset, TinyParams
+from tiny_training import assert_same_bits, run_tiny, tiny_recipe, tiny_store, weights
 from typer.testing import CliRunner
 
 from smile_synth.cli import app
 from smile_synth.errors import DamagedStoreError, GeneratorError, StoreError
+from smile_synth.generator.dataset import Dataset
 from smile_synth.loader.loader import Loader
+from smile_synth.recipe.dataset import DatasetParams
+from smile_synth.recipe.recipe import parse_recipe
 from smile_synth.store import Store, render_store
+from smile_synth.store.chunk_cache import ChunkCache
+from smile_synth.store.convert import materialise
+from smile_synth.store.space import clips_per_object
 from smile_synth.store.storage import Storage, StoreUrl, locate, storage_of
 from smile_synth.store.storage.choice import forget_clients
-from smile_synth.store.storage.client import obstore
+from smile_synth.store.storage.client import PATIENCE_S, STALL_S, obstore
 from smile_synth.store.storage.objects import ObjectFile, ObjectStorage
 from smile_synth.store.verify import repair_store, restore_root, verify_store
 from smile_synth.store.workspace import Workspace
 from smile_synth.store.writer import ShardPart, fill_store, finish_store, in_this_process
+
+SHAPES = {
+    "name": "small",
+    "seed": 3,
+    "dataset": {"clips": 6, "canvas": {"height": 16, "width": 16, "frames": 4}, "generator": "shapes"},
+}
 
 
 def objects(location: object) -> dict[str, bytes]:
@@ -226,7 +245,7 @@ def test_what_does_not_pass_is_one_line(bucket_url: str, monkeypatch: pytest.Mon
         "smile-synth: s3://no-such-bucket/clips/zarr.json: there is no bucket 'no-such-bucket'; "
         "fix this, or name another place\n",
     )
-    monkeypatch.setattr("smile_synth.store.storage.client.TRIES", 2)
+    monkeypatch.setitem(PATIENCE_S, "unknown", 0.3)
     monkeypatch.setattr("smile_synth.store.storage.client.READ_S", 0.5)
     with FlakyProxy("", drop_every=1) as silent:
         for endpoint, reason in (
@@ -240,6 +259,22 @@ def test_what_does_not_pass_is_one_line(bucket_url: str, monkeypatch: pytest.Mon
                 2,
                 f"smile-synth: {bucket_url}/clips.zarr/zarr.json: {reason}, or name another place\n",
             )
+
+
+def test_a_server_that_is_silent_can_be_interrupted(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        command = [sys.executable, "-m", "smile_synth", "info", "s3://clips/clips.zarr"]
+        process = subprocess.Popen(command, env={**os.environ, **environment(endpoint)}, stderr=subprocess.PIPE)
+        silent.settimeout(120)
+        silent.accept()
+        time.sleep(0.2)
+        interrupted = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert said == b"smile-synth: interrupted; run the same command again to resume\n"
+    assert time.monotonic() - interrupted < STALL_S
 
 
 def test_without_obstore_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -288,3 +323,49 @@ def test_parts_of_a_url() -> None:
     assert (str(url), url.name, url.stem) == ("s3://bucket/a/clips.zarr", "clips.zarr", "clips")
     assert (str(url.parent), str(url / "x")) == ("s3://bucket/a", "s3://bucket/a/clips.zarr/x")
     assert str(locate("gs://bucket")) == "gs://bucket"
+
+
+@pytest.mark.slow
+def test_training_from_a_bucket_gives_the_same_weights(bucket_url: str, tmp_path: Path) -> None:  # noqa: F811
+    local = tiny_store(tmp_path)
+    dataset = TinyDataset(clips=12, shard=4, size=32, frames=4)
+    remote = render_store(dataset, bucket_url, recipe={})
+    cached = Store.open(bucket_url, cache=ChunkCache(tmp_path / "cache", 10**8))
+    for name, store in (("local", local), ("remote", remote), ("cached", cached)):
+        run_tiny(store, tmp_path / name, tiny_recipe())
+    assert_same_bits(weights(tmp_path / "local"), weights(tmp_path / "remote"))
+    assert_same_bits(weights(tmp_path / "local"), weights(tmp_path / "cached"))
+
+
+def test_a_virtual_store_in_a_bucket(bucket_url: str, tmp_path: Path) -> None:  # noqa: F811
+    recipe = parse_recipe(SHAPES, folder=tmp_path, origin="test")
+    dataset = Dataset.of(recipe)
+    places = (bucket_url, tmp_path / "virtual")
+    stores = [render_store(dataset, place, recipe=recipe.resolved(), is_virtual=True) for place in places]
+    full = render_store(dataset, tmp_path / "full", recipe=recipe.resolved())
+    for store in stores:
+        np.testing.assert_array_equal(store.read_frames([5, 0]), full.read_frames([5, 0]))
+        np.testing.assert_array_equal(store.rows("boxes", [5, 0, 4]), full.rows("boxes", [5, 0, 4]))
+    assert verify_store(stores[0], threads=2) == []
+    with pytest.raises(StoreError, match="lies in an object store, where stores cannot be exchanged"):
+        materialise(stores[0])
+
+
+def test_shards_are_larger_in_an_object_store(tmp_path: Path) -> None:
+    file = tmp_path / "shapes.yaml"
+    for number, (sets, expected) in enumerate((([], 512), (["--set", "dataset.store.clips_per_shard=3"], 3))):
+        file.write_text(yaml.safe_dump(SHAPES))
+        url = f"memory://{tmp_path.name}-{number}"
+        done = CliRunner().invoke(app, ["render", str(file), "--out", url, "--workers", "0", *sets])
+        assert done.exit_code == 0, done.output
+        assert Store.open(url).recipe["dataset"]["store"]["clips_per_shard"] == expected
+    sizes = {"usual": {}, "many": {"clips": 10**7}, "large": {"canvas": {"height": 1024, "width": 1024}}}
+    found = {name: clips_per_object(DatasetParams(**values)) for name, values in sizes.items()}
+    assert found == {"usual": 512, "many": 1024, "large": 64}
+
+
+def test_a_cache_needs_a_store_that_is_far(tmp_path: Path) -> None:
+    command = ["pretrain", "demo", "-d", "here.zarr", "-o", str(tmp_path / "run"), "--cache", f"{tmp_path}/cache:1GB"]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 2
+    assert "--cache has no effect for stores on disk; leave it out" in done.stderr
