@@ -45,12 +45,12 @@ def estimate(
 
 def _sizes(job: FinetuneJob, learner: ClassifierLearner) -> Rows:
     task, grid, stage = Finetuning(job, learner), job.shape.grid, job.stage
-    start, trained = task.opening()
+    start, trained, *left_out = task.opening()
     return [
         ("model", f"{learner.num_parameters / 1e6:.1f} M parameters, {start}"),
         ("trained", trained.removeprefix("trained: ")),
         ("tokens", f"{grid.tubelets} x {grid.rows} x {grid.columns} = {grid.num_tokens}"),
-        ("videos", task.size_text()),
+        ("videos", "; ".join([task.size_text(), *left_out])),
         (
             f"stage {stage.name}",
             f"{stage.num_steps} updates, {stage.steps_per_epoch} an epoch; {stage.rate_text} after "

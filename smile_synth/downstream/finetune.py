@@ -91,7 +91,10 @@ class Finetuning(Task[Stage, ClipBatch, LabelledClips]):
         params, depth = self.job.params, self.job.shape.encoder.depth
         trained = sum(p.numel() for p in self.learner.classifier.parameters() if p.requires_grad)
         what = "the head alone" if params.freeze else f"the last {params.layers or depth} of {depth} blocks"
-        return [f"starting from {self.job.start_text}", f"trained: {what}, {trained / 1e6:.3g} M parameters"]
+        lines = [f"starting from {self.job.start_text}", f"trained: {what}, {trained / 1e6:.3g} M parameters"]
+        if self.job.missing:
+            lines.append(f"{self.job.missing} listed videos are missing and left out (videos.on_error is skip)")
+        return lines
 
     def size_text(self) -> str:
         params, train = self.job.params, self.job.train

@@ -47,6 +47,7 @@ class FinetuneJob:
         folder: where files go.
         world: the processes that train together.
         train: videos to learn from.
+        missing: listed videos that are not there and were left out.
         validation: videos to test on meanwhile; None where nobody asks for that.
         shape: every size of the network.
         start: the weights to start from; None from scratch and on resume.
@@ -63,6 +64,7 @@ class FinetuneJob:
     folder: RunFolder
     world: World
     train: LabelledVideos
+    missing: int
     validation: LabelledVideos | None
     shape: StudentShape
     start: StoredStudent | None
@@ -99,7 +101,7 @@ def check(
     """
     params: FinetuneParams = recipe.section("finetune")
     videos: VideosParams = recipe.section("videos")
-    train, _ = usable(read_videos(videos, "train", videos_folder), videos)
+    train, missing = usable(read_videos(videos, "train", videos_folder), videos)
     validation = None
     if params.watch.evaluate_every_epochs:
         validation, _ = usable(read_videos(videos, "validation", videos_folder), videos)
@@ -125,7 +127,7 @@ def check(
         shape, text = start.shape, f"the encoder of {model}"
     _check_layers(params, shape)
     return FinetuneJob(
-        recipe, params, videos, folder, world, train, validation, shape, start, text, stage, state, note, seen
+        recipe, params, videos, folder, world, train, missing, validation, shape, start, text, stage, state, note, seen
     )
 
 

@@ -15,7 +15,7 @@ from tiny_finetuning import tiny_dataset, tiny_recipe, tune_tiny
 from tiny_student import tiny_student
 from tiny_training import assert_same_bits, timeless_rows, wait_for_rows, weights
 
-from smile_synth.errors import CheckpointError, TrainingError, VideoError
+from smile_synth.errors import CheckpointError, TrainingError, VideoError, VideoListError
 from smile_synth.interop.formats import export
 from smile_synth.interop.stored_student import StoredStudent
 from smile_synth.training.checkpoint import read_checkpoint
@@ -154,7 +154,21 @@ def test_broken_video_stops_the_run_or_is_skipped_and_counted(videos: Path, tmp_
         tune_tiny(folder, tmp_path / "stopped", tiny_recipe())
     assert tune_tiny(folder, tmp_path / "skipped", tiny_recipe(videos={"on_error": "skip"})).finished
     log = (tmp_path / "skipped" / "log.txt").read_text()
+    assert "missing" not in log
     assert f"2 times one of 1 broken videos was skipped, for the next one of the epoch; the first was {broken}" in log
+
+
+def test_listed_video_that_is_missing_stops_the_run_or_is_counted(videos: Path, tmp_path: Path) -> None:
+    for part in ("train", "val"):
+        lines = [f"{file.relative_to(videos)} {int(file.parent.name == 'right')}" for file in videos.rglob("*.mp4")]
+        (tmp_path / f"{part}.csv").write_text("\n".join([*lines, "train/left/gone.mp4 0"]) + "\n")
+    (tmp_path / "train").symlink_to(videos / "train")
+    (tmp_path / "val").symlink_to(videos / "val")
+    listed = {"layout": "list"}
+    with pytest.raises(VideoListError, match=r"1 of 17 listed videos are missing, such as .*gone\.mp4"):
+        tune_tiny(tmp_path, tmp_path / "stopped", tiny_recipe(videos=listed))
+    tune_tiny(tmp_path, tmp_path / "run", tiny_recipe(videos={**listed, "on_error": "skip"}, max_steps=1))
+    assert "1 listed videos are missing and left out" in (tmp_path / "run" / "log.txt").read_text()
 
 
 def test_other_videos_or_another_recipe_cannot_resume_a_run(videos: Path, tmp_path: Path) -> None:

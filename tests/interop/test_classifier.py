@@ -58,7 +58,7 @@ def test_every_export_loads_back_to_the_same_logits_and_names(
     export(stored, target, form)  # type: ignore[arg-type]
     again = read_student(target)
     assert again.classes == CLASSES
-    torch.testing.assert_close(logits(again), wanted, atol=1e-4 if form == "huggingface" else 1e-5, rtol=0)
+    torch.testing.assert_close(logits(again), wanted, atol=1e-5, rtol=0)
 
 
 def test_transformers_gives_the_same_logits_and_names(classifier: Classifier, run: Path, tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_transformers_gives_the_same_logits_and_names(classifier: Classifier, ru
         model.fc_norm.eps = classifier.fc_norm.eps
         alike = model(normalise(frames).transpose(1, 2)).logits
     torch.testing.assert_close(alike, ours, atol=1e-5, rtol=0)
-    torch.testing.assert_close(theirs, ours, atol=1e-4, rtol=0)
+    torch.testing.assert_close(theirs, ours, atol=1e-5, rtol=0)
 
 
 def test_a_fine_tuned_file_of_others_is_read_without_names(classifier: Classifier, tmp_path: Path) -> None:
