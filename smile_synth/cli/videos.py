@@ -82,19 +82,25 @@ def _show(report: CheckReport) -> None:
 
 
 def _cost(report: CheckReport, params: VideosParams, cores: int) -> str:
-    from smile_synth.progress import format_duration
-
     if not (report.clips_per_s_core and report.tests_per_s_core):
         return "No video could be read, so nothing is known of the cost."
     train = report.parts.get("train", 0)
     tested = report.parts.get("test", report.parts.get("validation", 0))
-    epoch_s, test_s = train / report.clips_per_s_core, tested / report.tests_per_s_core
     lines = [
         f"Decoding ({params.decoder}, {params.frames} frames, short side {params.short_side} px): "
-        f"{report.clips_per_s_core:.3g} clips/s a core.",
-        f"An epoch over {train} videos: {epoch_s / 3600:.3g} core hours, {format_duration(epoch_s / cores)} on the "
-        f"{cores} cores here.",
-        f"A test of {tested} videos x {params.segments} segments: {test_s / 3600:.3g} core hours, "
-        f"{format_duration(test_s / cores)} on the {cores} cores here.",
+        f"{report.clips_per_s_core:.3g} clips/s a core."
     ]
+    if train:
+        epoch_s = train / report.clips_per_s_core
+        lines.append(f"An epoch over {train} videos: {_work(epoch_s, cores)}.")
+    if tested:
+        test_s = tested / report.tests_per_s_core
+        lines.append(f"A test of {tested} videos x {params.segments} segments: {_work(test_s, cores)}.")
     return "\n".join(lines)
+
+
+def _work(core_s: float, cores: int) -> str:
+    from smile_synth.progress import format_duration
+
+    spent = f"{core_s / 3600:.3g} core hours" if core_s >= 3600 else f"{core_s:.3g} core seconds"
+    return f"{spent}, {format_duration(core_s / cores)} on the {cores} cores here"

@@ -17,7 +17,8 @@ from smile_synth.recipe.finetune import VaryParams
 from smile_synth.recipe.videos import VideosParams
 from smile_synth.videos.decoding import decode
 from smile_synth.videos.frames import Frames, VideoInfo
-from smile_synth.videos.positions import crop_corners, dense_positions, dense_views, uniform_positions, uniform_views
+from smile_synth.videos.positions import crop_corners
+from smile_synth.videos.sampled import clip_positions, view_positions
 
 MakeRng = Callable[[str], np.random.Generator]
 
@@ -50,7 +51,7 @@ class VariedClips:
         """
 
         def choose(info: VideoInfo) -> npt.NDArray[np.int64]:
-            return clip_positions(self._videos, info.num_frames, make_rng("frames"))
+            return clip_positions(self._videos, info.num_frames, rng=make_rng("frames"))
 
         frames = decode(file, choose, short_side=self._videos.short_side, decoder=self._videos.decoder)
         return np.stack([self.vary(frames, make_rng(f"repeat {number}")) for number in range(self._vary.repeats)])
@@ -107,20 +108,6 @@ class ViewReader:
         return np.stack(
             [clip[:, top : top + side, left : left + side] for clip in frames_STHWC for top, left in corners]
         )
-
-
-def clip_positions(videos: VideosParams, num_frames: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    """Return the frames of a clip to train on, int64 (T,)."""
-    if videos.sampling == "dense":
-        return dense_positions(num_frames, videos.frames, videos.stride, rng=rng)
-    return uniform_positions(num_frames, videos.frames, rng=rng)
-
-
-def view_positions(videos: VideosParams, num_frames: int) -> npt.NDArray[np.int64]:
-    """Return the frames of the clips to test on, int64 (segments, T)."""
-    if videos.sampling == "dense":
-        return dense_views(num_frames, videos.frames, videos.stride, videos.segments)
-    return uniform_views(num_frames, videos.frames, videos.segments)
 
 
 def resized_crop(frames_THWC: Frames, corners: Sequence[int], side: int) -> Frames:

@@ -104,7 +104,9 @@ def test_the_command_says_all_and_exits_with_1(folder: Path, tmp_path: Path, mon
     assert "films/gone.mp4: missing" in done.stdout
     assert "films/text.mp4: invalid data found when processing input" in done.stdout
     assert "clips/s a core" in done.stdout
-    assert "core hours" in done.stdout
+    assert "An epoch over 5 videos: " in done.stdout
+    assert "A test of 2 videos x 5 segments: " in done.stdout
+    assert "core seconds" in done.stdout
     assert "videos.on_error=skip" in done.stderr
     assert (tmp_path / "films-check.jsonl").is_file()
     done = CliRunner().invoke(app, ["videos", "check", "films", *small, "--set", "videos.on_error=skip"])
