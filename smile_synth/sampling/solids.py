@@ -237,6 +237,8 @@ def cast(
         look_9: two colours (0 to 255), pattern and its frequency, shininess.
     """
     num_frames, height, width, _ = texture_THW4.shape
+    # Rays of a pixel at an edge; two of them do for an edge within a pattern.
+    offsets_42 = np.array([[-0.375, -0.125], [0.375, 0.125], [0.125, -0.375], [-0.125, 0.375]])
     # What a pixel shows: 0 for nothing, or a number for its face and its colour; edges run where it changes.
     shown_HW, ordered_P4 = np.zeros((height + 2, width + 2), np.int64), np.empty_like(planes_P4)
     quadric = (quadric_5[0], quadric_5[1], quadric_5[2], quadric_5[3], quadric_5[4])
@@ -276,7 +278,7 @@ def cast(
                     texture_THW4[t, row, column, 1] = np.uint8(colour[1] + 0.5)
                     texture_THW4[t, row, column, 2] = np.uint8(colour[2] + 0.5)
                     texture_THW4[t, row, column, 3] = 255
-                    shown_HW[row + 1, column + 1] = 2 * face + 5 + (1 if is_second else 0)
+                    shown_HW[row + 1, column + 1] = 2 * (face + 3) + (1 if is_second else 0)
                     depth_THW[t, row, column] = length
                     points_THW3[t, row, column, 0] = point[0]
                     points_THW3[t, row, column, 1] = point[1]
@@ -284,15 +286,19 @@ def cast(
         for row in range(rows):
             for column in range(columns):
                 here = shown_HW[row + 1, column + 1]
-                if (
-                    here == shown_HW[row + 1, column]
-                    and here == shown_HW[row + 1, column + 2]
-                    and here == shown_HW[row, column + 1]
-                    and here == shown_HW[row + 2, column + 1]
-                ):
+                # All bits in which a neighbour differs; the lowest is the pattern's.
+                edges = (
+                    (here ^ shown_HW[row + 1, column])
+                    | (here ^ shown_HW[row + 1, column + 2])
+                    | (here ^ shown_HW[row, column + 1])
+                    | (here ^ shown_HW[row + 2, column + 1])
+                )
+                if edges == 0:
                     continue
+                num_rays = 2 if edges == 1 else 4
                 hits, red, green, blue = 0, 0.0, 0.0, 0.0
-                for dx, dy in ((-0.375, -0.125), (0.125, -0.375), (0.375, 0.125), (-0.125, 0.375)):
+                for n in range(num_rays):
+                    dx, dy = offsets_42[n, 0], offsets_42[n, 1]
                     ray = _ray(view, left + column + 0.5 + dx, top + row + 0.5 + dy)
                     length, face = _hit(origin, ray, ordered_P4, num_facing, quadric)
                     if length > 0.0:
@@ -309,7 +315,7 @@ def cast(
                 texture_THW4[t, row, column, 0] = np.uint8(red * share + 0.5)
                 texture_THW4[t, row, column, 1] = np.uint8(green * share + 0.5)
                 texture_THW4[t, row, column, 2] = np.uint8(blue * share + 0.5)
-                texture_THW4[t, row, column, 3] = (255 * hits + 2) // 4
+                texture_THW4[t, row, column, 3] = (255 * hits + num_rays // 2) // num_rays
 
 
 @entry_point("void(uint8[:,:,:,::1], float32[:,:,::1], int64[:,::1], uint8[:,:,:,::1], float32[:,:,::1], int64[:,::1])")

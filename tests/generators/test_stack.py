@@ -12,6 +12,7 @@ from smile_synth_generators.stack import Stack
 from smile_synth.errors import GeneratorError
 from smile_synth.generator.dataset import Dataset
 from smile_synth.recipe.dataset import DatasetParams
+from smile_synth.render import truth
 from smile_synth.testing.contract import GeneratorContract
 
 PIECES: dict[str, Any] = {
@@ -63,3 +64,11 @@ def test_clip_labels_of_the_background_survive() -> None:
 def test_a_piece_without_objects_cannot_lie_on_top() -> None:
     with pytest.raises(GeneratorError, match="'gratings' has no objects"):
         dataset(objects=[{"generator": "gratings"}])
+
+
+def test_motion_of_surfaces_survives_stacking() -> None:
+    clips = dataset(background={"generator": "solids"}, objects=[{"generator": "figures"}])
+    for clip in range(3):
+        known = truth(clips.sample(clip))
+        assert np.isfinite(known.flow_forward_THW2[:-1]).mean() > 0.999
+        assert np.isfinite(known.flow_backward_THW2[1:]).mean() > 0.999
