@@ -62,7 +62,7 @@ def recipe(clips: int, workers: int) -> dict[str, object]:
             "optimizer": {"learning_rate": 1e-3, "scale_with_batch": False, "warmup_steps": 10},
             "loading": {"render_workers": workers},
             "runtime": {"threads": 1, "precision": "float32"},
-            "watch": {"every_steps": 5, "pictures_every_steps": 0, "features_every_steps": 1000, "tensorboard": False},
+            "watch": {"every_steps": 5, "pictures_every_steps": 0, "features_every_steps": 1000, "trackers": []},
             "checkpoint": {"every_steps": max(1, clips // BATCH // 20)},
         },
     }

@@ -228,7 +228,9 @@ def write_results(found: Evaluation, out: Path, **said: Any) -> list[Path]:
     }
     replace_file(files[0], json.dumps(values, indent=2) + "\n")
     replace_file(files[1], class_table(found))
-    replace_file(files[2], lambda draft: draw_confusion(found, draft))
+    top = found.top(1)
+    title = f"top-1 {100 * top.value:.1f} % [{100 * top.low:.1f}, {100 * top.high:.1f}]"
+    replace_file(files[2], lambda draft: draw_confusion(found.confusion, found.videos.classes, title, draft))
     replace_file(
         files[3],
         lambda draft: np.savez_compressed(

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.figure import Figure
-
-from smile_synth.downstream.evaluation import Evaluation
 
 MAX_NAMED_CLASSES = 60
 MAX_WRITTEN_CLASSES = 20
 
 
-def draw_confusion(found: Evaluation, path: Path) -> None:
-    """Write the confusion matrix as a PNG: rows are true classes, columns answers, shares of a row in %."""
-    counts, classes = found.confusion, found.videos.classes
+def draw_confusion(counts: npt.NDArray[np.int64], classes: Sequence[str], title: str, path: Path) -> None:
+    """Write a confusion matrix as a PNG: rows are true classes, columns answers, shares of a row in %.
+
+    Args:
+        counts: (classes, classes), videos by true class and answer.
+        classes: their names.
+        title: what stands above.
+        path: of the picture.
+    """
     share = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = min(14.0, 3.0 + 0.3 * len(classes))
     figure = Figure(figsize=(side + 1.5, side), layout="constrained")
     axis = figure.subplots()
     image = axis.imshow(share, vmin=0, vmax=100, cmap="Blues")
     figure.colorbar(image, ax=axis, label="% of the true class", shrink=0.7)
-    top = found.top(1)
-    axis.set_title(f"top-1 {100 * top.value:.1f} % [{100 * top.low:.1f}, {100 * top.high:.1f}]", fontsize=10)
+    axis.set_title(title, fontsize=10)
     axis.set_xlabel("answer")
     axis.set_ylabel("truth")
     places = range(len(classes))
