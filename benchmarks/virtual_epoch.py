@@ -31,6 +31,7 @@ import torch
 import yaml
 
 from smile_synth.store import Store
+from smile_synth.store.manifest import virtual_clips_per_shard
 from smile_synth.store.summary import store_nbytes
 from smile_synth.training.checkpoint import read_checkpoint
 from smile_synth.training.metrics import read_rows
@@ -217,7 +218,7 @@ def render_with_kills(options: argparse.Namespace, rng: random.Random, source: P
     """Render the virtual store through kills, check it, and say how large it is."""
     began = time.monotonic()
     render: list[object] = ["render", source, "--virtual", "--out", store, "--workers", options.workers]
-    shards = max(1, min(64, options.clips // 64))
+    shards = -(-options.clips // virtual_clips_per_shard(options.clips))
     hits = with_kills(render, options.kills, shards, store / ".render" / "shards", log, rng)
     opened = Store.open(store)
     print(

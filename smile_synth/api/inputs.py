@@ -9,6 +9,7 @@ from smile_synth.errors import RecipeError
 from smile_synth.recipe.recipe import Recipe, load_recipe
 from smile_synth.store import Store
 from smile_synth.store.storage import Location, StoreUrl
+from smile_synth.store.stream import PREFIX, open_stream
 
 RecipeLike = Recipe | str | Path
 StoreLike = Store | str | Location
@@ -28,10 +29,15 @@ def as_recipe(recipe: RecipeLike, overrides: Sequence[str] = ()) -> Recipe:
 
 
 def as_stores(data: StoreLike | Iterable[StoreLike]) -> list[Store]:
-    """Return one or several stores, opened.
+    """Return one or several stores, opened; ``stream:RECIPE`` is the stream of a recipe, without a store.
 
     Raises:
         StoreError: there is none, or it is unfinished.
+        RecipeError: there is no such recipe.
     """
     several = [data] if isinstance(data, Store | str | Path | StoreUrl) else list(data)
-    return [store if isinstance(store, Store) else Store.open(store) for store in several]
+    return [store if isinstance(store, Store) else _opened(store) for store in several]
+
+
+def _opened(data: str | Location) -> Store:
+    return open_stream(data) if isinstance(data, str) and data.startswith(PREFIX) else Store.open(data)

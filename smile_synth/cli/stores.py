@@ -26,15 +26,13 @@ RecipeFolder = Annotated[
 def open_data(text: str, folder: Path | None, trust_code: bool, cache: ChunkCache | None = None) -> Store:
     """Open what ``--data`` names: a store, or the stream of a recipe (``stream:RECIPE``)."""
     from smile_synth.store import Store
-    from smile_synth.store.stream import PREFIX, Stream
+    from smile_synth.store.stream import PREFIX, open_stream
 
     if not text.startswith(PREFIX):
         return Store.open(text, folder=folder, trust_code=trust_code, cache=cache)
     if folder is not None or trust_code:
         raise StoreError(f"{text} is a stream; --folder and --trust-code go with stores")
-    from smile_synth.recipe.recipe import load_recipe
-
-    return Stream(load_recipe(text.removeprefix(PREFIX)))
+    return open_stream(text)
 
 
 def open_cache(text: str, data: list[str]) -> ChunkCache:

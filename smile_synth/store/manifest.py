@@ -254,12 +254,17 @@ class Manifest(StrictParams):
 
 
 def virtual_document(dataset: Dataset) -> VirtualDocument:
-    """Return how the virtual store of a dataset is laid out: in about 64 shards, each a multiple of a chunk."""
-    per_shard = CLIPS_PER_CHUNK
-    while per_shard < MOST_CLIPS_PER_VIRTUAL_SHARD and per_shard * VIRTUAL_SHARDS < len(dataset):
-        per_shard *= 2
+    """Return how the virtual store of a dataset is laid out."""
     folder = str(dataset.folder.resolve()) if dataset.params.names_paths(dataset.folder) else ""
-    return VirtualDocument(clips_per_shard=per_shard, folder=folder)
+    return VirtualDocument(clips_per_shard=virtual_clips_per_shard(len(dataset)), folder=folder)
+
+
+def virtual_clips_per_shard(num_clips: int) -> int:
+    """Return the clips of a virtual store's shard, a multiple of a chunk; 64 shards at most, or large ones."""
+    per_shard = CLIPS_PER_CHUNK
+    while per_shard < MOST_CLIPS_PER_VIRTUAL_SHARD and per_shard * VIRTUAL_SHARDS < num_clips:
+        per_shard *= 2
+    return per_shard
 
 
 def differs_beyond_code(ours: Manifest, theirs: Manifest) -> bool:

@@ -12,7 +12,7 @@ from smile_synth.assets import Assets
 from smile_synth.errors import StoreError
 from smile_synth.generator.dataset import Dataset
 from smile_synth.recipe.dataset import DatasetParams
-from smile_synth.recipe.recipe import Recipe
+from smile_synth.recipe.recipe import Recipe, load_recipe
 from smile_synth.store import document
 from smile_synth.store.manifest import Manifest
 from smile_synth.store.reader import Store
@@ -65,6 +65,15 @@ class Stream(Store):
     def column(self, name: str) -> NoReturn:
         """Raise StoreError: no array of a stream is whole."""
         raise StoreError(f"{self.path} is a stream, which keeps no {name!r}; render its recipe into a store for that")
+
+
+def open_stream(text: str) -> Stream:
+    """Return the stream that is written ``stream:RECIPE``, with a bundled name or the path of a YAML file.
+
+    Raises:
+        SmileSynthError: there is no such recipe, or its dataset cannot be built.
+    """
+    return Stream(load_recipe(text.removeprefix(PREFIX)))
 
 
 def epoch_clips(stores: Sequence[Store]) -> int | None:

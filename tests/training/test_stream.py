@@ -140,3 +140,12 @@ def test_two_processes_read_the_stream_that_one_does(tmp_path: Path) -> None:
     one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
     for name, value in one.items():
         torch.testing.assert_close(two[name], value, rtol=1e-3, atol=1e-4)
+
+
+def test_the_python_api_takes_a_stream_by_name(tmp_path: Path) -> None:
+    from smile_synth.api.inputs import as_stores
+
+    made = stream(tmp_path)
+    (named,) = as_stores(f"stream:{tmp_path / 'data.yaml'}")
+    assert named.digest == made.digest
+    assert as_stores(made) == [made]
