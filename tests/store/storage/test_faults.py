@@ -162,7 +162,7 @@ def test_reading_on_and_on_takes_no_more_memory(server: Seaweed) -> None:
 
 def test_the_benchmark_prints_rates_and_ratios() -> None:
     command = [sys.executable, str(ROOT / "benchmarks" / "objectstore.py")]
-    options = ["--clips", "16", "--seconds", "0.2", "--rounds", "1"]
+    options = ["--clips", "64", "--seconds", "0.2", "--rounds", "1"]
     done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=280, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()[-3:]

@@ -29,7 +29,7 @@ from smile_synth.store import Store, render_store
 from smile_synth.store.chunk_cache import ChunkCache
 from smile_synth.store.convert import materialise
 from smile_synth.store.space import clips_per_object
-from smile_synth.store.storage import Storage, StoreUrl, locate, storage_of
+from smile_synth.store.storage import Storage, StoreUrl, client, locate, storage_of
 from smile_synth.store.storage.choice import forget_clients
 from smile_synth.store.storage.client import PATIENCE_S, STALL_S, obstore
 from smile_synth.store.storage.objects import ObjectFile, ObjectStorage
@@ -275,6 +275,12 @@ def test_a_server_that_is_silent_can_be_interrupted(tmp_path: Path) -> None:
     assert process.returncode == 130
     assert said == b"smile-synth: interrupted; run the same command again to resume\n"
     assert time.monotonic() - interrupted < STALL_S
+
+
+def test_a_forked_process_is_refused(pair: tuple[Store, Store], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(client._USED_IN, "pid", os.getpid() + 1)
+    with pytest.raises(StoreError, match="a forked process cannot read from object stores that its parent has read"):
+        pair[1].read_frames([0])
 
 
 def test_without_obstore_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
