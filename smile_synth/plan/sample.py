@@ -36,8 +36,8 @@ CLIPS_TO_DRAW = 24
 VIRTUAL_CLIPS = 256
 # Rendering, compressing and writing take up to this many times as long as sampling and drawing alone.
 WRITING = 2.5
-# The first shard of a process finds cold caches; at least two more are measured.
-SHARDS_A_WORKER = 3
+# The first shards of a process find cold caches of images; the second half of them is taken for the steady state.
+SHARDS_A_WORKER = 6
 NS = 1e-9
 
 
@@ -81,7 +81,7 @@ class Sample:
         disk_s: seconds that a process waits for the disk, a clip.
         draw_s: core seconds to sample and render a clip that is not stored.
         read_s: core seconds to read and decode a stored clip.
-        start_s: core seconds until a process renders its first clip.
+        start_s: core seconds that a process takes until it renders, and longer than later for its first shards.
         finish_s: seconds that sealing a store takes for each of its files.
         worker_nbytes: largest memory of a process.
         num_files: files of a shard, that is arrays.
@@ -130,7 +130,9 @@ def measure(recipe: Recipe, dataset: Dataset, folder: Path, *, seconds: float, w
         SmileSynthError: a clip could not be made or written.
     """
     drawn = DrawnClip(Manifest.of(dataset, {}).layout)
-    draw_s = _time_drawing(dataset, drawn, range(min(CLIPS_TO_DRAW, len(dataset))))
+    few = range(min(CLIPS_TO_DRAW, len(dataset)))
+    # Once with images to be read, once without: a long rendering lies between.
+    draw_s = (_time_drawing(dataset, drawn, few) + _time_drawing(dataset, drawn, few)) / 2
     # Small sizes of shards only where clips are slow: the size decides what is paid once for every shard.
     longest = max(8, int(seconds / SHARDS_A_WORKER / (WRITING * draw_s)))
     clips_per_shard = min(dataset.params.store.clips_per_shard, len(dataset), longest)
@@ -147,7 +149,8 @@ def measure(recipe: Recipe, dataset: Dataset, folder: Path, *, seconds: float, w
 
 
 def _summary(store: Store, virtual: Store, times: Sequence[ShardTime], *, finish_s: float, workers: int) -> Sample:
-    steady, firsts = _without_first(times)
+    processes = _by_process(times)
+    steady = [shard for shards in processes for shard in shards[len(shards) // 2 :]]
     layout, size = store.layout, store.layout.clips_per_shard
     cpu_s = median(shard.cpu_s for shard in steady)
     return Sample(
@@ -158,7 +161,10 @@ def _summary(store: Store, virtual: Store, times: Sequence[ShardTime], *, finish
         disk_s=median(shard.disk_s for shard in steady) / size,
         draw_s=median(shard.draw_s for shard in steady),
         read_s=_time_reading(store),
-        start_s=median(shard.begun_at_s + max(0.0, shard.cpu_s - cpu_s) for shard in firsts),
+        start_s=median(
+            shards[0].begun_at_s + sum(max(0.0, shard.cpu_s - cpu_s) for shard in shards[: len(shards) // 2])
+            for shards in processes
+        ),
         finish_s=finish_s,
         worker_nbytes=max(shard.peak_nbytes for shard in times),
         num_files=len(layout.arrays),
@@ -170,13 +176,12 @@ def _summary(store: Store, virtual: Store, times: Sequence[ShardTime], *, finish
     )
 
 
-def _without_first(times: Sequence[ShardTime]) -> tuple[list[ShardTime], list[ShardTime]]:
-    """Return the shards after the first of each process, and those first ones."""
-    steady, firsts, seen = list[ShardTime](), list[ShardTime](), set[int]()
+def _by_process(times: Sequence[ShardTime]) -> list[list[ShardTime]]:
+    """Return the shards of each process, in the order in which it built them."""
+    processes: dict[int, list[ShardTime]] = {}
     for shard in times:
-        (steady if shard.process in seen else firsts).append(shard)
-        seen.add(shard.process)
-    return steady or firsts, firsts
+        processes.setdefault(shard.process, []).append(shard)
+    return list(processes.values())
 
 
 def _nbytes(store: Store) -> dict[str, float]:

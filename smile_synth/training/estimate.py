@@ -17,11 +17,14 @@ from smile_synth.training.cost import peak_flops, state_bytes
 from smile_synth.training.device import using_threads
 from smile_synth.training.distributed import join_world
 from smile_synth.training.learner import DeviceBatch, Learner
+from smile_synth.training.pace import memory_nbytes
 from smile_synth.training.preflight import Job, build, check
 from smile_synth.training.stages import MaskedStage
 
 CLIPS_TO_TIME = 4
 PATIENCE_S = 3.0
+# Batches in memory at once: two read ahead, one being filled, one in use.
+BATCHES_HELD = 4
 
 Rows = list[tuple[str, str]]
 
@@ -84,19 +87,12 @@ def _stages(job: Job) -> Rows:
 def _resources(job: Job, learner: Learner) -> Rows:
     stage = job.stages[0]
     flops = learner.flops_per_clip(stage)
-    bytes_of_state = state_bytes(learner.num_parameters, ema=job.params.ema_decay is not None)
-    share = job.params.runtime.micro_batch or stage.clips_per_batch // job.world.size
-    activations = learner.cost(stage.mask).activation_bytes(2 if learner.precision == torch.bfloat16 else 4) * share
     seconds_per_clip, timed = _time_a_clip(job, learner, stage)
     total_clips = sum(s.num_steps * s.clips_per_batch for s in job.stages) / job.world.size
     peak = peak_flops(job.world.device)
     rate = flops / seconds_per_clip
     return [
-        (
-            "memory",
-            f"about {(bytes_of_state + activations) / 2**30:.1f} GiB a device: weights and moments "
-            f"{bytes_of_state / 2**30:.2f}, activations {activations / 2**30:.2f}; the teacher comes on top",
-        ),
+        ("memory", _memory(job, learner, stage, timed)),
         (
             "arithmetic",
             f"{flops / 1e9:.3g} GFLOP a clip, measured {rate / 1e12:.3g} TFLOP/s"
@@ -105,9 +101,29 @@ def _resources(job: Job, learner: Learner) -> Rows:
         (
             "time",
             f"about {format_duration(total_clips * seconds_per_clip)} "
-            f"({seconds_per_clip:.3g} s a clip and device, measured with {timed} at a time)",
+            f"({seconds_per_clip:.3g} s a clip and device, measured with {timed} at a time; "
+            f"{job.world.size / (seconds_per_clip * stage.clips_per_batch):.3g} updates/s)",
         ),
     ]
+
+
+def _memory(job: Job, learner: Learner, stage: MaskedStage, timed: int) -> str:
+    """Return what a device needs: what the small updates took, and by arithmetic what the rest of a batch adds."""
+    measured = memory_nbytes(job.world.device)
+    share = stage.clips_per_batch // job.world.size
+    at_a_time = min(job.params.runtime.micro_batch or share, share)
+    value_nbytes = 2 if learner.precision == torch.bfloat16 else 4
+    frames = job.grid.canvas.num_frames * job.grid.canvas.height * job.grid.canvas.width * 3
+    a_clip = learner.cost(stage.mask).activation_bytes(value_nbytes) + frames * value_nbytes
+    # On a CPU the batches that are read ahead are in the same memory.
+    held = share * (BATCHES_HELD if job.world.device.type == "cpu" else 1)
+    rest = max(0, at_a_time - timed) * a_clip + max(0, held - timed) * frames
+    state = state_bytes(learner.num_parameters, ema=job.params.ema_decay is not None)
+    return (
+        f"about {(measured + rest) / 2**30:.2f} GiB a device: {measured / 2**30:.2f} measured with {timed} "
+        f"clip{'' if timed == 1 else 's'}, {state / 2**30:.2f} of it weights and moments; {rest / 2**30:.2f} more for "
+        f"{share} clips, {at_a_time} at a time"
+    )
 
 
 def _time_a_clip(job: Job, learner: Learner, stage: MaskedStage) -> tuple[float, int]:

@@ -66,9 +66,7 @@ class Pace:
 
     def memory_gib(self) -> float:
         """Return the largest memory so far: of the device's tensors, or of the process on CPU."""
-        if self._device.type == "cuda":
-            return torch.cuda.max_memory_allocated(self._device) / 2**30
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        return memory_nbytes(self._device) / 2**30
 
     def measure(self, flops_per_clip: float, num_devices: int) -> dict[str, float]:
         """Return the pace since the last call.
@@ -91,3 +89,10 @@ class Pace:
             measured["utilisation"] = flops / num_devices / peak
         self._mark_s, self._mark_clips, self._mark_waited_s = self._clock(), self._clips, self._waited_s
         return measured
+
+
+def memory_nbytes(device: torch.device) -> int:
+    """Return the largest memory so far: of the device's tensors, or of the process on CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
