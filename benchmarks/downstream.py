@@ -133,6 +133,7 @@ def draw(results: list[dict[str, Any]], path: Path) -> None:
     axis.set_xscale("log", base=2)
     axis.set_xticks(FEW, [str(count) for count in FEW])
     axis.set_xlabel("training videos a class")
+    axis.set_ylim(bottom=0)
     axis.set_ylabel("top-1 on unseen objects and photographs, %")
     axis.legend()
     replace_file(path, lambda draft: figure.savefig(draft, dpi=120, format="png"))
