@@ -74,8 +74,8 @@ def probe(
         SmileSynthError: model, questions and clips do not fit.
 
     Example:
-        >>> small = ["probe.train_clips=64", "probe.test_clips=64", "probe.baselines=[untrained]"]
-        >>> results = ss.probe("run", "demo", overrides=small, out="probed")
+        >>> small = ["probe.train_clips=256", "probe.test_clips=128", "probe.min_clips_per_class=2"]
+        >>> results = ss.probe("run", "demo", overrides=[*small, "probe.baselines=[untrained]"], out="probed")
         >>> sorted(results.metrics())
         ['direction/linear', 'speed/linear']
     """
