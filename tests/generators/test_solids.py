@@ -91,9 +91,9 @@ def test_tracks_follow_points_of_a_turning_body_and_lose_them_behind_it() -> Non
 
 def test_the_nearer_body_hides_the_other_whichever_is_painted_first() -> None:
     """In every pixel that several bodies cover, the nearest one shows."""
-    right = []
-    for clip in range(8):
-        scene = sample(clip, num_objects=(4, 4), radius_m=(0.6, 0.8))
+    right, changed = [], []
+    for clip in range(10):
+        scene = sample(clip, num_objects=(4, 4), radius_m=(0.5, 0.7), speed_m_per_s=(4, 7), frames_per_second=8)
         shown = truth(scene).layer_THW
         depth_KTHW = np.full((4, *shown.shape), np.inf)
         for k, layer in enumerate(scene.layers):
@@ -111,6 +111,11 @@ def test_the_nearer_body_hides_the_other_whichever_is_painted_first() -> None:
         is_even = minimum_filter(nearest, (1, 3, 3)) == maximum_filter(nearest, (1, 3, 3))
         clear = is_even & (two[1] < 1e9) & (two[1] - two[0] > 0.05)
         right.append(shown[clear] == nearest[clear])
+        # Where a body hides another that is painted after it.
+        last = 3 - np.argmax(depth_KTHW[::-1] < 1e9, axis=0)
+        changed.append((shown == nearest)[clear & (nearest != last)])
+    assert len(np.concatenate(changed)) > 100
+    assert np.concatenate(changed).mean() > 0.95
     assert len(np.concatenate(right)) > 1000
     assert np.concatenate(right).mean() > 0.99
 
