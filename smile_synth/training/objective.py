@@ -154,6 +154,30 @@ class Objective(nn.Module):
         }
         return self._weigh(losses), {name: value.detach() for name, value in losses.items()}
 
+    def loss_of_mean(self, targets: Targets, is_masked_BN: Tensor, num_masked: int) -> Tensor:
+        """Return the loss of a student that predicts zero everywhere, a float32 scalar.
+
+        Zero is the mean of standardised features and pixels, and for motion says that nothing moves: a squared error is
+        about 1 then, less where pixels do not vary.
+
+        Args:
+            targets: of some clips.
+            is_masked_BN: bool (B, N), what is hidden of them.
+            num_masked: tokens hidden in a clip.
+        """
+        count, num_tokens = is_masked_BN.shape
+        heads, zeros = self.heads, torch.zeros(1, device=is_masked_BN.device)
+
+        def nothing(tokens: int, dim: int) -> Tensor | None:
+            return zeros.expand(count, tokens, dim) if dim else None
+
+        prediction = Prediction(
+            nothing(num_masked, self.prediction_dim),
+            nothing(num_masked, heads.motion_dim),
+            nothing(num_tokens - num_masked, heads.visible_dim),
+        )
+        return self.loss(prediction, targets, is_masked_BN, num_masked)[0]
+
     def _hidden_losses(self, prediction: Tensor | None, targets: Targets, masked_BM: Tensor) -> dict[str, Tensor]:
         losses: dict[str, Tensor] = {}
         if not self.prediction_dim:

@@ -6,17 +6,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from smile_synth.masking.grid import num_masked
+from smile_synth.media.motion import motion_limit
 from smile_synth.training.learner import DeviceBatch, Learner, Look
 from smile_synth.training.metrics import MetricsLog
-from smile_synth.training.pictures import enlarged, mask_picture, save_png
+from smile_synth.training.pictures import captioned, mask_panels, save_png
 from smile_synth.training.preflight import Job
 from smile_synth.training.representation import Spread, collapse_warning, spread
 from smile_synth.training.stages import MaskedStage
 from smile_synth.training.view import TrainingView
 
 CLIPS_TO_LOOK_AT = 8
-# Pictures of smaller frames are enlarged to about this side.
-TILE_PX = 128
 
 
 class Watch:
@@ -44,7 +44,9 @@ class Watch:
         if not (wants_features or wants_picture):
             return {}
         look = self._learner.look(clips.part(0, CLIPS_TO_LOOK_AT), stage.mask, step)
-        row = self._features(look) if wants_features else {}
+        row = {}
+        if wants_features:
+            row = {"loss_of_mean": self._loss_of_mean(look, stage), **self._features(look)}
         if wants_picture and self._log is not None:
             self._picture(look, step)
         return row
@@ -68,24 +70,35 @@ class Watch:
                 self._view.note(f"warning: {warning}")
         return row
 
+    def _loss_of_mean(self, look: Look, stage: MaskedStage) -> float:
+        """Return what a student would lose that always predicts the mean: what training has to get below."""
+        loss = self._learner.objective.loss_of_mean(
+            look.targets, look.is_masked_BN, num_masked(stage.mask, self._job.grid)
+        )
+        return float(self._learner.world.mean(loss))
+
     def _picture(self, look: Look, step: int) -> None:
-        image = mask_picture(
+        motions = _motions(look, self._learner.objective.motion_std or 1.0)
+        predicts_hidden = look.prediction.hidden_BMD is not None
+        panels = mask_panels(
             look.frames_BTHWC[0].cpu().numpy(),
             look.is_masked_BN[0].cpu().numpy(),
-            look.error_BN[0].cpu().numpy(),
             self._job.grid,
-            _motions(look),
+            error_N=look.error_BN[0].cpu().numpy() if predicts_hidden else None,
+            motions_N2=motions,
         )
-        image = enlarged(image, TILE_PX // max(look.frames_BTHWC.shape[2:4]))
+        image = captioned(panels, f"update {step}", limit_px=motion_limit(motions[0]) if motions else None)
         save_png(image, self._job.folder.pictures / f"step-{step:08d}.png")
         if self._log is not None:
             self._log.picture("input, visible, error", image, step)
 
 
-def _motions(look: Look) -> list[npt.NDArray[np.float32]]:
-    """Return the true and the predicted motion of the first clip's tokens, (N, 2), where motion is a target."""
+def _motions(look: Look, unit_px: float) -> list[npt.NDArray[np.float32]]:
+    """Return true and predicted motion of the first clip's tokens, (N, 2) px a frame, where motion is a target."""
     motions = (look.targets.motion_BND, look.motion_BND)
     # Quarters of a token become their mean.
     return [
-        torch.unflatten(motion[0], 1, (-1, 2)).nanmean(dim=1).cpu().numpy() for motion in motions if motion is not None
+        np.float32(unit_px) * torch.unflatten(motion[0], 1, (-1, 2)).nanmean(dim=1).cpu().numpy()
+        for motion in motions
+        if motion is not None
     ]

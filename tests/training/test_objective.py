@@ -224,3 +224,26 @@ def test_motion_that_is_not_given_is_asked_for() -> None:
         objective.targets(some_frames())
     with pytest.raises(ModelError, match="standard deviation must be given"):
         Objective(TargetParams(kind="motion"), None, GRID)
+
+
+def test_predicting_the_mean_of_standardised_targets_loses_their_variance() -> None:
+    frames, is_masked = some_frames(), first_tokens(2)
+    pixels = Objective(TargetParams(kind="pixels"), None, GRID)
+    assert float(pixels.loss_of_mean(pixels.targets(frames), is_masked, 96)) == pytest.approx(1, abs=3e-3)
+    flat = torch.full_like(frames, 9)
+    assert float(pixels.loss_of_mean(pixels.targets(flat), is_masked, 96)) == pytest.approx(0, abs=1e-6)
+    both = Objective(TargetParams(kind="both", feature_weight=0.5, pixel_weight=3.0), mean_colour_teacher(), GRID)
+    targets = both.targets(frames)
+    hidden = targets.features_BND
+    assert hidden is not None
+    expected = 0.5 * float(hidden[:, :96].square().mean()) + 3 * (1 - 1 / 512)
+    assert float(both.loss_of_mean(targets, is_masked, 96)) == pytest.approx(expected, rel=1e-3)
+
+
+def test_predicting_that_nothing_moves_loses_the_motions_variance_weighted() -> None:
+    params = MotionTargetParams(tokens="all", weight=2.0)
+    objective = Objective(TargetParams(kind="pixels", motion=params), None, GRID, motion_std=2.0)
+    flat, motion = torch.zeros_like(some_frames()), torch.full((2, 16, 8, 8, 2), 4.0)
+    found = objective.loss_of_mean(objective.targets(flat, motion), first_tokens(2), 96)
+    # Hidden and visible tokens each lose (4 / 2)^2, times the weight; flat pixels lose nothing.
+    assert float(found) == pytest.approx(2 * (4 + 4), abs=1e-3)

@@ -3,47 +3,78 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from smile_synth.masking.grid import TokenGrid
-from smile_synth.training.pictures import loss_curve, mask_picture, motion_colours
+from smile_synth.training.pictures import CAPTION_PX, GAP_PX, captioned, loss_curve, mask_panels
 
 GRID = TokenGrid(tubelets=2, rows=2, columns=2, tubelet_size=2, patch_size=4)
+FRAMES = np.full((4, 8, 8, 3), 200, np.uint8)
 
 
-def test_mask_picture_shows_input_visible_patches_and_errors() -> None:
-    frames = np.full((4, 8, 8, 3), 200, np.uint8)
+def test_panels_show_input_visible_patches_and_errors() -> None:
     is_masked = np.zeros(8, bool)
     is_masked[[0, 5]] = True
     errors = np.zeros(8, np.float32)
     errors[[0, 5]] = (1.0, 3.0)
-    image = mask_picture(frames, is_masked, errors, GRID)
-    assert image.shape == (24, 16, 3)
-    assert (image[:8] == 200).all()
-    assert (image[8:12, :4] == 128).all(), "token 0 is hidden in the first tubelet"
-    assert (image[8:12, 12:] == 128).all(), "token 5 is hidden in the second tubelet, on the right"
-    assert (image[12:16, :4] == 200).all(), "token 2 is visible"
-    assert image[16, 12].sum() > image[16, 0].sum(), "the larger error is brighter"
+    whole, seen, wrong = mask_panels(FRAMES, is_masked, GRID, error_N=errors)
+    assert {panel.tiles_THWC.shape for panel in (whole, seen, wrong)} == {(2, 8, 8, 3)}
+    assert (whole.tiles_THWC == 200).all()
+    assert (seen.tiles_THWC[0, :4, :4] == 128).all(), "token 0 is hidden in the first tubelet"
+    assert (seen.tiles_THWC[1, :4, 4:] == 128).all(), "token 5 is hidden in the second tubelet, on the right"
+    assert (seen.tiles_THWC[0, 4:, :4] == 200).all(), "token 2 is visible"
+    assert wrong.tiles_THWC[1, 0, 4].sum() > wrong.tiles_THWC[0, 0, 0].sum(), "the larger error is brighter"
+    assert wrong.largest == 3.0
 
 
-def test_motion_is_shown_as_hue_and_brightness() -> None:
-    motion = np.array([[2.0, 0.0], [1.0, 0.0], [-2.0, 0.0], [0.0, 0.0], [np.nan, np.nan]], np.float32)
-    assert motion_colours(motion, 2.0).tolist() == [[255, 0, 0], [128, 0, 0], [0, 255, 255], [0, 0, 0], [128, 128, 128]]
-
-
-def test_mask_picture_shows_true_motion_above_predicted_motion() -> None:
+def test_panels_show_true_motion_above_predicted_motion() -> None:
     true, predicted = np.zeros((8, 2), np.float32), np.full((8, 2), np.nan, np.float32)
-    true[5], predicted[5] = (4.0, 0.0), (2.0, 0.0)
-    frames, errors = np.full((4, 8, 8, 3), 200, np.uint8), np.zeros(8, np.float32)
-    image = mask_picture(frames, np.arange(8) == 5, errors, GRID, [true, predicted])
-    assert image.shape == (40, 16, 3)
-    assert (image[24:28, 12:] == (255, 0, 0)).all(), "token 5 moves to the right, faster than all others"
-    assert not image[24:32, :8].any(), "nothing moves in the first tubelet"
-    assert (image[32:36, 12:] == (128, 0, 0)).all(), "half as fast as it moves"
-    assert (image[32:, :8] == 128).all(), "nothing was predicted there"
+    true[5], predicted[5] = (4.0, 0.0), (1.0, 0.0)
+    panels = mask_panels(FRAMES, np.arange(8) == 5, GRID, motions_N2=[true, predicted])
+    assert [panel.caption for panel in panels[2:]] == ["true motion", "predicted motion"]
+    real, guess = (panel.tiles_THWC for panel in panels[2:])
+    assert (real[1, :4, 4:] == (255, 0, 0)).all(), "token 5 moves to the right, faster than all others"
+    assert not real[0].any(), "nothing moves in the first tubelet"
+    assert (guess[1, :4, 4:] == (128, 0, 0)).all(), "a quarter as fast is half as bright"
+    assert (guess[0] == 128).all(), "nothing was predicted there"
 
 
-def test_loss_curve_is_a_picture(tmp_path: Path) -> None:
+def test_picture_has_a_caption_above_every_row_and_scales_for_colours() -> None:
+    errors = np.full(8, 2.5, np.float32)
+    motion = np.ones((8, 2), np.float32)
+    panels = mask_panels(FRAMES, np.arange(8) < 4, GRID, error_N=errors, motions_N2=[motion, motion])
+    plain, with_wheel = captioned(panels, "update 3"), captioned(panels, "update 3", limit_px=1.0)
+    assert with_wheel.shape[0] > plain.shape[0]
+    step = CAPTION_PX + 128 + GAP_PX
+    for number, panel in enumerate(panels):
+        top = CAPTION_PX + GAP_PX + number * step
+        strip = plain[top : top + CAPTION_PX]
+        assert (strip < 200).any(), f"{panel.caption} is written down"
+        rows = plain[top + CAPTION_PX : top + CAPTION_PX + 128]
+        for place, tile in enumerate(panel.tiles_THWC):
+            left = GAP_PX + place * (128 + GAP_PX)
+            assert (rows[:, left : left + 128] == tile.repeat(16, 0).repeat(16, 1)).all()
+        # Only the scale of the errors is coloured; words are grey.
+        is_coloured = (np.ptp(strip.astype(int), axis=-1) > 60).any()
+        assert is_coloured == (panel.largest is not None)
+
+
+def test_loss_curve_shows_what_predicting_the_mean_loses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from matplotlib.axes import Axes
+
+    drawn = {}
+    plot = Axes.plot
+
+    def keep(axes, x, y, **how):
+        drawn[how["label"]] = (list(x), list(y))
+        return plot(axes, x, y, **how)
+
+    monkeypatch.setattr(Axes, "plot", keep)
     rows = [{"step": step, "loss": 1 / step, "stage": "a" if step < 5 else "b"} for step in range(1, 10)]
+    rows[0]["loss_of_mean"], rows[2]["loss_of_mean"], rows[5]["loss_of_mean"] = 0.9, 0.7, 2.0
     loss_curve(rows, tmp_path / "loss.png")
     assert Image.open(tmp_path / "loss.png").size[0] > 400
+    assert drawn["predicting the mean"] == ([1, 4], pytest.approx([0.8, 0.8]))
+    assert drawn["_again"] == ([5, 9], [2.0, 2.0])
+    assert drawn["smoothed"][1] != drawn["loss"][1], "few points are smoothed too, so that both curves are seen"

@@ -72,7 +72,7 @@ def test_metrics_say_what_a_watcher_needs(store: Store, tmp_path: Path) -> None:
     run_tiny(store, tmp_path / "run", tiny_recipe())
     row = read_rows(tmp_path / "run" / "metrics.jsonl")[0]
     assert {"loss", "learning_rate", "gradient_norm", "clips_per_second", "waiting_share", "memory_gib"} <= set(row)
-    assert {"student_std", "student_rank", "target_std", "target_rank"} <= set(row)
+    assert {"student_std", "student_rank", "target_std", "target_rank", "loss_of_mean"} <= set(row)
 
 
 @pytest.mark.parametrize("updates", [1, 4])
