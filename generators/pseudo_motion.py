@@ -80,6 +80,8 @@ class PseudoMotion(Generator[PseudoMotionParams]):
         """The transform, and the camera's motion where it has one."""
         return {
             "transform": LabelSpec("the transform, undefined where a clip joins several", "class", classes=TRANSFORMS),
+            "joined_first": LabelSpec("the first of several joined transforms", "class", classes=TRANSFORMS),
+            "joined_second": LabelSpec("the second of several joined transforms", "class", classes=TRANSFORMS),
             "camera_direction": LabelSpec("where the image moves at the centre", "class", classes=DIRECTIONS),
             "camera_speed": LabelSpec("speed of the image at the centre", unit="px/frame"),
             "camera_zoom": LabelSpec("growth of the image from frame to frame", unit="ratio/frame"),
@@ -175,9 +177,12 @@ def _colour_matrix(turn_rad: float, gain_log: float, saturation_log: float) -> n
 
 
 def _labels(chosen: Sequence[Transform], camera: Camera | None, num_frames: int) -> dict[str, Label]:
+    numbers = [TRANSFORMS.index(name) for name in chosen]
     shift_x, shift_y = (0.0, 0.0) if camera is None else camera.shift_px_per_frame
     return {
-        "transform": TRANSFORMS.index(chosen[0]) if len(chosen) == 1 else -1,
+        "transform": numbers[0] if len(chosen) == 1 else -1,
+        "joined_first": numbers[0] if len(chosen) > 1 else -1,
+        "joined_second": numbers[1] if len(chosen) > 1 else -1,
         "camera_direction": direction_class(shift_x * num_frames, shift_y * num_frames),
         "camera_speed": math.hypot(shift_x, shift_y),
         "camera_zoom": 1.0 if camera is None else camera.zoom_per_frame,

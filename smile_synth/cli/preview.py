@@ -198,7 +198,8 @@ def _caption(
 ) -> str:
     """Return ``clip 3 · cutouts · 2 objects · direction right`` with a few of the labels."""
     parts = [f"clip {clip}", family, f"{num_objects} object{'' if num_objects == 1 else 's'}"]
-    for name, spec in sorted(specs.items()):
+    # What a clip is comes before how fast and how large it is.
+    for name, spec in sorted(specs.items(), key=lambda item: (item[1].kind != "class", item[0])):
         if name == "num_objects":
             continue
         value = labels[name]

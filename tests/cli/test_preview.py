@@ -175,3 +175,14 @@ def test_images_of_ones_own_are_counted_and_their_names_harmless(run: Run, tmp_p
     assert r"photos\x1b[2J used; 1 skipped (1 empty)" in result.output
     assert "backgrounds: 3 of 4 images in " in result.output
     assert "\x1b" not in result.output
+
+
+def test_captions_of_pseudo_motion_name_the_transforms(run: Run) -> None:
+    one = run("pseudo_motion", "--clips", "1", "--set", "transforms={zoom: 1}", "--set", "num_joined=[1, 1]")
+    assert "· transform zoom ·" in one.output, one.output
+    assert "joined" not in one.output
+    two = run("pseudo_motion", "--clips", "1", "--set", "transforms={zoom: 1, fade: 1}", "--set", "num_joined=[2, 2]")
+    assert "joined_first" in two.output, two.output
+    assert "zoom" in two.output
+    assert "fade" in two.output
+    assert "transform " not in two.output

@@ -44,6 +44,7 @@ def test_every_transform_changes_every_frame_and_is_named(transform: str, contex
         frames = render(scene).frames_THWC.astype(int)
         assert np.abs(np.diff(frames, axis=0)).max(axis=(1, 2, 3)).min() > 2
         assert TRANSFORMS[scene.labels["transform"]] == transform
+        assert scene.labels["joined_first"] == scene.labels["joined_second"] == -1
         assert len(scene.layers) == (transform == "cut-paste")
         assert (scene.camera_T33 is None) == (transform in ("fade", "colour", "cut-paste"))
 
@@ -58,6 +59,8 @@ def test_joined_transforms_are_different_ones(context: GeneratorContext) -> None
     weights = {"zoom": 1, "affine": 1}
     for scene in scenes(context, 3, transforms=weights, num_joined=(2, 2)):
         assert scene.labels["transform"] == -1
+        named = {TRANSFORMS[scene.labels[name]] for name in ("joined_first", "joined_second")}
+        assert named == {"zoom", "affine"}
         assert scene.labels["camera_zoom"] != 1
     with pytest.raises(ValidationError, match="may not exceed the number of transforms, 2, got 3"):
         PseudoMotionParams.model_validate({"transforms": weights, "num_joined": (1, 3)})

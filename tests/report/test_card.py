@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 from typing import ClassVar
@@ -9,6 +10,7 @@ from typing import ClassVar
 import pytest
 import yaml
 from report_samples import tiny_report, tiny_store
+from tiny import TinyDataset
 
 from smile_synth.assets import AssetRow
 from smile_synth.errors import ReportError
@@ -17,7 +19,7 @@ from smile_synth.report.card.card import CardParams, build_card, card_name, data
 from smile_synth.report.card.croissant import croissant, plain_name
 from smile_synth.report.card.foreign_text import json_text
 from smile_synth.report.card.licences import hub_licence, licence_address, licence_uses
-from smile_synth.store import Store
+from smile_synth.store import Store, render_store
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +58,26 @@ def test_card_holds_recipe_labels_licences_and_figures(store):
     assert "| [MIT](https://opensource.org/license/mit) | object | the tests | 1 |" in card
     assert "generator: tiny" in card
     assert "static-clips" in card
+
+
+def test_labels_that_are_undefined_throughout_are_left_out(tmp_path, monkeypatch):
+    dataset = TinyDataset(clips=4, size=32, frames=2)
+    never = LabelSpec("never said", kind="class", classes=("a", "b"))
+    dataset.label_specs = {**dataset.label_specs, "never": never}
+    sample = dataset.generator.sample
+
+    def without(*, rng):
+        scene = sample(rng=rng)
+        return dataclasses.replace(scene, labels={**scene.labels, "never": -1})
+
+    monkeypatch.setattr(dataset.generator, "sample", without)
+    store = render_store(dataset, tmp_path / "own.zarr", recipe=dataset.recipe(), workers=0)
+    assert "never" in store.label_specs
+    assert "labels/never" not in build_card(store, CardParams(), None)
+    assert "labels/half" in build_card(store, CardParams(), None)
+    document = croissant(store, name="x", description="y", url="", creator="")
+    rows = next(table for table in document["recordSet"] if table["name"] == "labels")["data"]
+    assert [row["labels/label"] for row in rows] == ["half", "speed"]
 
 
 def test_croissant_is_accepted_by_its_validator(store, tmp_path, caplog):

@@ -10,6 +10,7 @@ from smile_synth import __version__
 from smile_synth.errors import ReportError, printable
 from smile_synth.report.card.croissant import plain_name
 from smile_synth.report.card.foreign_text import fence, markdown, markdown_code, without_paths, yaml_text
+from smile_synth.report.card.labels import defined_labels
 from smile_synth.report.card.licences import OTHER, hub_licence, licence_link, licence_uses
 from smile_synth.report.measure.content import Report, quantities
 from smile_synth.report.page.page import page_environment
@@ -76,7 +77,7 @@ def build_card(store: Store, params: CardParams, report: Report | None) -> str:
         folder_literal=json.dumps(folder, ensure_ascii=printable(folder) != folder).replace("`", "\\x60"),
         size=format_size(store_nbytes(store.path)),
         licences=[(use, licence_link(use.licence)) for use in licence_uses(store.assets)],
-        labels=store.label_specs,
+        labels=defined_labels(store),
         metrics=[] if report is None else _metrics(report),
         report=report,
         recipe=recipe,

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from smile_synth import __version__
+from smile_synth.report.card.labels import defined_labels
 from smile_synth.report.card.licences import licence_address, licence_uses
 from smile_synth.store import Store
 from smile_synth.store.spec import ArraySpec
@@ -142,7 +143,7 @@ def _labels(store: Store) -> Iterator[dict[str, Any]]:
             "unit": spec.unit or "none",
             "classes": ", ".join(spec.classes) or "none",
         }
-        for name, spec in store.label_specs.items()
+        for name, spec in defined_labels(store).items()
     ]
     if rows:
         texts = {
