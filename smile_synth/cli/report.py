@@ -13,6 +13,7 @@ from smile_synth.errors import ReportError, printable
 if TYPE_CHECKING:
     from smile_synth.api.report import Reported
     from smile_synth.report.measure.content import Report
+    from smile_synth.store import Store
 
 EXIT_FAILED = 1
 
@@ -33,8 +34,11 @@ def report(
     all_: Annotated[bool, typer.Option("--all", help="Look at all clips.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Chooses the clips.")] = 0,
     natural: Annotated[
-        Path | None, typer.Option("--natural", help="Folder of natural videos or images to compare with.")
+        Path | None, typer.Option("--natural", help="Folder of natural videos or images beside it; else the recipe's.")
     ] = None,
+    no_natural: Annotated[
+        bool, typer.Option("--no-natural", help="Compare with nothing, even if the recipe names a folder.")
+    ] = False,
     natural_stride: Annotated[int, typer.Option(min=1, max=64, help="Frames of a video to step by.")] = 4,
     feature_model: Annotated[
         str, typer.Option(help="efficientnet_lite0, open_clip:MODEL, timm:MODEL (@FILE for weights), or none.")
@@ -76,9 +80,14 @@ def report(
     from smile_synth.report.measure.verdict import check_codes
     from smile_synth.store import Store
 
+    if natural is not None and no_natural:
+        raise ReportError(f"--natural {natural} and --no-natural exclude each other: give one of them")
     check_codes(fail_on or [])
+    opened = [Store.open(path, folder=folder, trust_code=trust_code) for path in paths]
+    if natural is None and not no_natural:
+        natural = _natural_of_recipe(opened[0], recipe, folder or Path.cwd())
     made = report_stores(
-        [Store.open(path, folder=folder, trust_code=trust_code) for path in paths],
+        opened,
         out,
         clips=None if all_ else clips,
         seed=seed,
@@ -90,6 +99,26 @@ def report(
     )
     _show(made)
     _fail(made.reports, fail_on or [])
+
+
+def _natural_of_recipe(store: Store, recipe: str | None, folder: Path) -> Path | None:
+    """Return the natural folder that the recipe names, or the store's own recipe where none is given."""
+    from smile_synth.recipe.recipe import load_recipe
+
+    if recipe is not None:
+        loaded = load_recipe(recipe)
+        named, folder = loaded.report.natural if loaded.report is not None else "", loaded.folder
+    else:
+        named = str(((store.recipe or {}).get("report") or {}).get("natural") or "")
+    place = folder / Path(named).expanduser()
+    if not named or place.is_dir():
+        return place if named else None
+    if recipe is not None:
+        raise ReportError(f"report.natural takes a folder of videos or images, got {place}, which is no folder")
+    # A store may have come from elsewhere, without the videos.
+    text = f"note: report.natural {named} of the store's recipe is not in {folder}; give --natural"
+    typer.echo(printable(text), err=True)
+    return None
 
 
 def _show(made: Reported) -> None:

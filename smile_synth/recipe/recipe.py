@@ -22,6 +22,7 @@ from smile_synth.recipe.layers import Layer, apply_override, flatten, in_order, 
 from smile_synth.recipe.pretrain import PretrainParams
 from smile_synth.recipe.probe import ProbeParams
 from smile_synth.recipe.provenance import annotated, value_at
+from smile_synth.recipe.report import ReportParams
 from smile_synth.recipe.videos import VideosParams
 from smile_synth.recipe.yaml import read_yaml
 
@@ -56,6 +57,7 @@ class Recipe(StrictParams):
     probe: ProbeParams | None = Field(None, description="what to ask the trained model")
     finetune: FinetuneParams | None = Field(None, description="how to fine-tune a model on labelled videos")
     videos: VideosParams | None = Field(None, description="labelled videos, and how they are read")
+    report: ReportParams | None = Field(None, description="what a report puts beside the dataset")
     paths_from: str | None = Field(None, description="folder that relative paths start from; absent: the recipe's own")
 
     _folder: Path = PrivateAttr(default_factory=Path.cwd)
@@ -93,14 +95,14 @@ class Recipe(StrictParams):
         return value_at(path, self.resolved(), self._layers, self._overrides)
 
     def section(self, name: str) -> Any:
-        """Return the section ``name`` (dataset, pretrain, probe, finetune or videos).
+        """Return the section ``name`` (dataset, pretrain, probe, finetune, videos or report).
 
         Raises:
             RecipeError: the recipe has no such section.
         """
         value = getattr(self, name)
         if value is None:
-            names = ("dataset", "pretrain", "probe", "finetune", "videos")
+            names = ("dataset", "pretrain", "probe", "finetune", "videos", "report")
             have = [key for key in names if getattr(self, key) is not None]
             raise RecipeError(
                 f"recipe {self.name!r} has no section {name!r}, it has {', '.join(have) or 'none'}; "

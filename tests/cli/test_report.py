@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
+from PIL import Image
 from report_samples import tiny_store
+from tiny import TinyDataset
 from typer.testing import CliRunner
 
 from smile_synth.cli import app
+from smile_synth.store import render_store
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +40,39 @@ def test_report_goes_beside_the_store_by_default(store):
     assert code == 0, text
     content = json.loads((store.parent / "tiny-7-report" / "report.json").read_text())
     assert content["overview"]["sampled_clips"] == 70
+
+
+def images(folder):
+    folder.mkdir()
+    for i in range(3):
+        Image.fromarray(np.random.default_rng(i).integers(0, 256, (40, 40, 3), np.uint8)).save(folder / f"{i}.png")
+    return folder
+
+
+def natural_of(*arguments, out):
+    code, text = run("report", *arguments, "-o", out, "--feature-model", "none", "--clips", 10)
+    assert code == 0, text
+    return json.loads(out.with_suffix(".json").read_text())["natural"], text
+
+
+def test_natural_folder_of_a_recipe_is_compared_with(store, tmp_path):
+    images(tmp_path / "photos")
+    recipe = natural_recipe(tmp_path, "photos")
+    found, _ = natural_of(store, "--recipe", recipe, out=tmp_path / "a.html")
+    assert (found["folder"], found["images"]) == ("photos", 3)
+    assert natural_of(store, "--recipe", recipe, "--no-natural", out=tmp_path / "b.html")[0] is None
+
+
+def test_natural_folder_of_a_stores_recipe_is_compared_with_where_it_is(tmp_path):
+    dataset = TinyDataset(clips=4, size=32, frames=2)
+    store = render_store(
+        dataset, tmp_path / "own.zarr", recipe={**dataset.recipe(), "report": {"natural": "photos"}}
+    ).path
+    found, text = natural_of(store, "--folder", tmp_path, out=tmp_path / "a.html")
+    assert found is None
+    assert "note: report.natural photos of the store's recipe is not in" in text
+    images(tmp_path / "photos")
+    assert natural_of(store, "--folder", tmp_path, out=tmp_path / "b.html")[0]["images"] == 3
 
 
 def test_fail_on_sets_the_exit_code(store, tmp_path):
@@ -82,6 +119,8 @@ BAD = {
     "one with --compare": (lambda s, t: ("report", s, "--compare"), "got 1 stores with --compare"),
     "unknown warning": (lambda s, t: ("report", s, "--fail-on", "static"), "Did you mean 'static-clips'"),
     "no folder": (lambda s, t: ("report", s, "--natural", t / "videos"), "is no folder"),
+    "both": (lambda s, t: ("report", s, "--natural", t, "--no-natural"), "exclude each other"),
+    "folder of a recipe": (lambda s, t: ("report", s, "--recipe", natural_recipe(t)), "report.natural takes a folder"),
     "empty folder": (lambda s, t: ("report", s, "--natural", t), "name a folder of videos or images"),
     "output below a file": (lambda s, t: ("report", s, "-o", a_file(t) / "out"), "give another place with --out"),
     "unknown model": (lambda s, t: ("report", s, "--feature-model", "vgg"), "--feature-model must be"),
@@ -97,6 +136,13 @@ BAD = {
 def only_dataset(tmp_path):
     (tmp_path / "r.yaml").write_text("dataset: {clips: 3}\n")
     return tmp_path / "r.yaml"
+
+
+def natural_recipe(tmp_path, folder="nowhere"):
+    (tmp_path / "n.yaml").write_text(
+        f"pretrain: {{epochs: 1, student: {{patch_size: 8}}}}\nreport: {{natural: {folder}}}\n"
+    )
+    return tmp_path / "n.yaml"
 
 
 def large_patches(tmp_path):
