@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,3 +44,41 @@ def test_dry_run_finds_what_does_not_fit(tmp_path: Path) -> None:
     store = tiny_store(tmp_path)
     with pytest.raises(TrainingError, match="a batch takes 100 clips"):
         estimate(tiny_recipe(batch_size=100), [store], tmp_path / "run", resume=False, device="cpu")
+
+
+TINY = {"size": "tiny", "width": 128, "depth": 4, "heads": 2, "decoder_width": 96, "decoder_depth": 2, "patch_size": 8}
+STUDENTS = {
+    "demo": ({"clips": 256, "frames": 8}, {"student": TINY, "batch_size": 128}),
+    "small": (
+        {"clips": 32, "size": 112, "frames": 16},
+        {"student": {"size": "small", "patch_size": 16}, "mask": {"kind": "tube", "ratio": 0.75}, "batch_size": 16},
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", STUDENTS)
+def test_forecast_of_memory_is_within_30_percent_of_what_is_used(tmp_path: Path, name: str) -> None:
+    clips, training = STUDENTS[name]
+    store = tiny_store(tmp_path, **clips)
+    (tmp_path / "mine.yaml").write_text(
+        json.dumps(
+            {
+                "pretrain": {
+                    **training,
+                    "target": {"kind": "pixels"},
+                    "max_steps": 3,
+                    "optimizer": {"learning_rate": 1e-4, "warmup_steps": 1},
+                }
+            }
+        )
+    )
+    command = [sys.executable, "-m", "smile_synth", "pretrain", str(tmp_path / "mine.yaml"), "--device", "cpu"]
+    command += ["--data", str(store.path), "--out", str(tmp_path / "run")]
+    environment = {**os.environ, "COLUMNS": "300"}
+    dry = subprocess.run([*command, "--dry-run"], capture_output=True, text=True, check=True, env=environment).stdout
+    found = re.search(r"memory +about ([\d.]+) GiB a device", dry)
+    assert found is not None, dry
+    subprocess.run(command, capture_output=True, check=True, env=environment)
+    used = json.loads((tmp_path / "run" / "summary.json").read_text())["memory_gib"]
+    assert float(found[1]) == pytest.approx(used, rel=0.3), dry
