@@ -11,7 +11,7 @@ from collections.abc import Iterable
 class SmileSynthError(Exception):
     """Base of every error that bad input can cause; the CLI prints its message on one line and exits with 2.
 
-    Example:
+    Examples:
         >>> try:
         ...     ss.open_store("nothing.zarr")
         ... except ss.SmileSynthError as error:

@@ -23,7 +23,7 @@ class Canvas:
         height, width: pixels, at least 1.
         num_frames: at least 1.
 
-    Example:
+    Examples:
         >>> str(ss.Canvas(height=32, width=48, num_frames=8))
         '8x32x48'
     """
@@ -103,7 +103,7 @@ class Layer:
         class_name: what the object is, for people and probes.
         surface: what an animated texture shows, where its motion can be known; it is undefined without.
 
-    Example:
+    Examples:
         >>> texture = np.full((6, 6, 4), 255, np.uint8)
         >>> pose_T6 = np.tile(np.float32([1, 0, 10, 0, 1, 5]), (8, 1))
         >>> pose_T6[:, 2] += 2 * np.arange(8)
@@ -154,7 +154,7 @@ class Scene:
         background_surface: what a background with a picture for every frame shows, where its motion can be known; not
             together with a camera, which the projections include.
 
-    Example:
+    Examples:
         >>> pose_T6 = np.tile(np.float32([1, 0, 10, 0, 1, 5]), (8, 1))
         >>> layer = ss.Layer(np.full((6, 6, 4), 255, np.uint8), pose_T6, np.ones(8, np.float32))
         >>> scene = ss.Scene(ss.Canvas(32, 32, 8), np.zeros((32, 32, 3), np.uint8), layers=(layer,))

@@ -45,7 +45,7 @@ def pretrain(
     Raises:
         SmileSynthError: something does not fit, before any work starts; or the loss is not finite.
 
-    Example:
+    Examples:
         >>> class Losses(ss.Callback):
         ...     def __init__(self):
         ...         self.seen = []

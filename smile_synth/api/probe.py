@@ -73,7 +73,7 @@ def probe(
     Raises:
         SmileSynthError: model, questions and clips do not fit.
 
-    Example:
+    Examples:
         >>> small = ["probe.train_clips=256", "probe.test_clips=128", "probe.min_clips_per_class=2"]
         >>> results = ss.probe("run", "demo", overrides=[*small, "probe.baselines=[untrained]"], out="probed")
         >>> sorted(results.metrics())

@@ -48,7 +48,7 @@ def render(
         GeneratorError: a generator failed.
         StoreError: the path holds something else, cannot be written, or lacks room.
 
-    Example:
+    Examples:
         >>> store = ss.render("demo", "eight.zarr", overrides=["dataset.clips=8"], workers=0)
         >>> len(store), store.seed
         (8, 0)
@@ -90,7 +90,7 @@ def sample_scene(recipe: RecipeLike | Dataset, clip: int = 0, *, overrides: Sequ
         RecipeError: the recipe is not valid, or has no such clip.
         GeneratorError: the generator failed.
 
-    Example:
+    Examples:
         >>> scene = ss.sample_scene("demo", clip=7)
         >>> str(scene.canvas), 1 <= len(scene.layers) <= 2
         ('8x32x32', True)

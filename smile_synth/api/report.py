@@ -69,7 +69,7 @@ def report(
     Raises:
         SmileSynthError: store, recipe, model or folder do not fit.
 
-    Example:
+    Examples:
         >>> found = ss.report("clips.zarr", "report.html", clips=16, feature_model="none")
         >>> found.overview.clips
         64

@@ -114,7 +114,7 @@ def load_encoder(
         WeightsError: there is nothing, or nothing that is an encoder, or reading it could run code.
         ModelError: the sizes do not fit each other.
 
-    Example:
+    Examples:
         >>> encoder = ss.load_encoder("run")
         >>> tokens_BND, pooled_BD = encoder(torch.zeros(2, 8, 32, 32, 3, dtype=torch.uint8))
         >>> tokens_BND.shape, pooled_BD.shape, pooled_BD.requires_grad

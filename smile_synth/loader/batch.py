@@ -26,7 +26,7 @@ class Batch:
         features_BND: float16 or float32 (B, N, D), cached features of a teacher; None unless the loader reads them.
         position: where to resume once this batch is trained on, for ``Loader.load_position`` of any number of ranks.
 
-    Example:
+    Examples:
         >>> with ss.Loader([ss.open_store("clips.zarr")], batch_size=4, seed=0) as loader:
         ...     batch = next(iter(loader))
         >>> batch.frames_BTHWC.dtype, batch.boxes_BKT4.shape, batch.epoch, batch.step

@@ -88,7 +88,7 @@ class Loader:
     Raises:
         LoaderError: the stores do not go together, or a batch does not go over the ranks.
 
-    Example:
+    Examples:
         >>> with ss.Loader([ss.open_store("clips.zarr")], batch_size=16, seed=0, motion=True) as loader:
         ...     batch = next(iter(loader))
         >>> loader.steps_per_epoch, batch.frames_BTHWC.shape, batch.motion_BTHW2.shape

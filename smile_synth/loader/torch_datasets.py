@@ -123,7 +123,7 @@ class ClipDataset(Dataset[Any]):
     Raises:
         LoaderError: the stores do not go together, or lack what is asked for.
 
-    Example:
+    Examples:
         >>> from torch.utils.data import DataLoader
         >>> clips = ss.ClipDataset("clips.zarr", labels=["direction", "num_objects"], boxes=True)
         >>> batch = next(iter(DataLoader(clips, batch_size=4)))
@@ -175,7 +175,7 @@ class ClipStream(IterableDataset[Any]):
     Raises:
         LoaderError: the stores do not go together, or lack what is asked for.
 
-    Example:
+    Examples:
         >>> from torch.utils.data import DataLoader
         >>> stream = ss.ClipStream("clips.zarr", labels=["num_objects"], seed=0)
         >>> numbers = [int(clip) for batch in DataLoader(stream, batch_size=16) for clip in batch["clip"]]

@@ -20,7 +20,7 @@ class TokenGrid:
         tubelet_size: frames that a token spans, at least 1.
         patch_size: pixels that a token spans along height and along width, at least 1.
 
-    Example:
+    Examples:
         >>> grid = ss.TokenGrid.of(ss.Canvas(32, 32, 8), tubelet_size=4, patch_size=8)
         >>> grid.num_tokens, grid.pixels_per_token
         (32, 768)

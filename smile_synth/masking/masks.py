@@ -214,7 +214,7 @@ def draw_masks(
     Raises:
         ModelError: boxes, motion or ratio do not fit the grid.
 
-    Example:
+    Examples:
         >>> clip = ss.open_store("clips.zarr")[0]
         >>> grid = ss.TokenGrid.of(ss.Canvas(32, 32, 8), tubelet_size=4, patch_size=8)
         >>> boxes_BKT4 = torch.from_numpy(clip.boxes)[None]

@@ -25,7 +25,7 @@ def normalise(frames_BTHWC: Tensor, *, dtype: torch.dtype = torch.float32) -> Te
     Raises:
         ModelError: the frames are not uint8 (B, T, H, W, 3).
 
-    Example:
+    Examples:
         >>> ss.normalise(torch.zeros(2, 8, 32, 32, 3, dtype=torch.uint8)).shape
         torch.Size([2, 3, 8, 32, 32])
     """
@@ -68,7 +68,7 @@ def patchify(frames_BTHWC: Tensor, grid: TokenGrid) -> Tensor:
     Returns:
         The same type, (B, N, tubelet_size x patch_size x patch_size, 3).
 
-    Example:
+    Examples:
         >>> grid = ss.TokenGrid.of(ss.Canvas(32, 32, 8), tubelet_size=4, patch_size=8)
         >>> ss.patchify(torch.zeros(2, 8, 32, 32, 3, dtype=torch.uint8), grid).shape
         torch.Size([2, 32, 256, 3])

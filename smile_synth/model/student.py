@@ -242,7 +242,7 @@ class Student(nn.Module):
 
     Source: VideoMAE, NeurIPS 2022; TrackMAE, CVPR 2026, for a second decoder of motion.
 
-    Example:
+    Examples:
         >>> student = ss.Student.build(ss.Canvas(32, 32, 8), size="tiny", patch_size=8, tubelet_size=4)
         >>> frames_BTHWC = torch.zeros(2, 8, 32, 32, 3, dtype=torch.uint8)
         >>> boxes_BKT4 = torch.zeros(2, 1, 8, 4)
@@ -286,7 +286,7 @@ class Student(nn.Module):
         Raises:
             ModelError: sizes do not fit each other, or patches and tubelets do not divide the canvas.
 
-        Example:
+        Examples:
             >>> student = ss.Student.build(ss.Canvas(32, 32, 8), size="tiny", patch_size=8, tubelet_size=4)
             >>> student.shape.grid.num_tokens, student.shape.target_dim
             (32, 768)

@@ -18,7 +18,7 @@ RegionRule = Literal["published", "tight"]
 class MaskParams(StrictParams):
     """Which tokens are hidden from the student.
 
-    Example:
+    Examples:
         >>> ss.MaskParams(kind="tube", ratio=0.75).masks_per_clip
         1
     """

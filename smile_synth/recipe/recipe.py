@@ -41,7 +41,7 @@ EXTENDS = Key(
 class Recipe(StrictParams):
     """Everything that a run depends on, apart from paths and devices.
 
-    Example:
+    Examples:
         >>> recipe = ss.load_recipe("demo")
         >>> recipe.name, recipe.dataset.generator, recipe.probe.classifiers
         ('demo', 'cutouts', ('linear',))
@@ -149,7 +149,7 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
     Raises:
         RecipeError: there is no such recipe, it is not YAML, or a key or value is not allowed.
 
-    Example:
+    Examples:
         >>> recipe = ss.load_recipe("demo", ["dataset.clips=64"])
         >>> recipe.dataset.clips, recipe.pretrain.student.width
         (64, 128)

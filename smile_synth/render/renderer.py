@@ -28,7 +28,7 @@ class Clip:
             of the cell shows what has no motion of its own: a layer or background with a picture for every frame and
             no surface.
 
-    Example:
+    Examples:
         >>> ss.render_scene(ss.sample_scene("demo")).frames_THWC.dtype
         dtype('uint8')
     """
@@ -64,7 +64,7 @@ def render(scene: Scene, motion_cell_px: int | None = None) -> Clip:
     Raises:
         SceneError: a picture of the scene is larger than the renderer can address, or the cells do not fit the canvas.
 
-    Example:
+    Examples:
         >>> clip = ss.render_scene(ss.sample_scene("demo", clip=7), motion_cell_px=8)
         >>> clip.frames_THWC.shape, clip.motion_THW2.shape
         ((8, 32, 32, 3), (8, 4, 4, 2))

@@ -27,7 +27,6 @@ BLOCK_NBYTES = 4096
 KEPT_SHARE = 0.9
 # The time of the last use is noted no more often, because every note is a write.
 NOTED_EVERY_S = 60
-ABANDONED_AFTER_S = 3600
 TAG, DRAFTS, LOCK = "CACHEDIR.TAG", "drafts", "lock"
 # The signature that backup programs look for.
 TAG_TEXT = "Signature: 8a477f597d28d172789f06886806bc55\n# Clips that smile-synth read from an object store.\n"
@@ -142,9 +141,9 @@ class ChunkCache:
                 break
             entry.path.unlink(missing_ok=True)
             total -= entry.nbytes
+        # Whoever writes a draft holds the lock, which we hold: these are of killed processes.
         for draft in (self.folder / DRAFTS).iterdir():
-            if time.time() - draft.stat().st_mtime > ABANDONED_AFTER_S:
-                draft.unlink(missing_ok=True)
+            draft.unlink(missing_ok=True)
         return total
 
     def _entries(self) -> Iterator[_Entry]:

@@ -43,7 +43,7 @@ class StoredClip:
         store: where the clip lies.
         number: of the clip, from 0.
 
-    Example:
+    Examples:
         >>> clip = ss.open_store("clips.zarr")[3]
         >>> clip.frames.shape, clip.frames.dtype
         ((8, 32, 32, 3), dtype('uint8'))

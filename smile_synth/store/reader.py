@@ -47,7 +47,7 @@ class Store:
         trust_code: let its recipe run generators that no installed package registers.
         cache: keeps what is read of a store in an object store.
 
-    Example:
+    Examples:
         >>> store = ss.open_store("clips.zarr")
         >>> len(store), store.canvas.height, store.motion_cell_px
         (64, 32, 8)
@@ -375,7 +375,7 @@ def open_store(path: str | Location, *, folder: str | Path | None = None, trust_
         StoreError: there is none, it is unfinished, or it is of another kind or a newer format.
         DamagedStoreError: its root document is damaged.
 
-    Example:
+    Examples:
         >>> store = ss.open_store("clips.zarr")
         >>> store
         Store('clips.zarr', 64 clips of 8x32x32)

@@ -24,7 +24,7 @@ class TrainingEvent:
         folder: of the run.
         metrics: the latest line of metrics; empty before the first, which comes after ``watch.every_steps`` updates.
 
-    Example:
+    Examples:
         >>> class Talk(ss.Callback):
         ...     def on_epoch(self, event):
         ...         print(f"{event.stage}, epoch {event.epoch:g}: step {event.step} of {event.total_steps}")
@@ -88,7 +88,7 @@ class Callback:
     Every process of a training calls them; ``event.is_first`` tells the one that writes files. What a callback raises
     ends the training, with the latest checkpoint as it was.
 
-    Example:
+    Examples:
         >>> class StopEarly(ss.Callback):
         ...     def on_step(self, event):
         ...         if event.step == 2:

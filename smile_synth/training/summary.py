@@ -21,7 +21,7 @@ class RunSummary:
         memory_gib: largest memory of the device, or of the process on CPU.
         is_first: whether this process is the one that talks.
 
-    Example:
+    Examples:
         >>> short = ["pretrain.max_steps=2", "pretrain.optimizer.warmup_steps=1", "pretrain.batch_size=16"]
         >>> summary = ss.pretrain("demo", "clips.zarr", "run-a", overrides=short, view=None)
         >>> summary.finished, summary.steps, summary.reason

@@ -66,7 +66,7 @@ def test_with_another_recipe_nothing_of_the_runs_own_is_run(run: Path, monkeypat
         reached.append(params)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("smile_synth.probe.evaluation.probe_features", stop)
+    monkeypatch.setattr("smile_synth.api.probe.probe_features", stop)
     probe(run, "--recipe", "probe-motion")
     assert reached
     assert not (run / "witness").exists()
