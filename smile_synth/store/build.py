@@ -57,7 +57,7 @@ def build_shard(
     except OSError as error:
         raise StoreError(writing_failed(error, f"shard {shard} of {workspace.store}")) from error
     except MemoryError as error:
-        raise StoreError(_out_of_memory(error, layout, f"shard {shard} of {workspace.store}")) from error
+        raise StoreError(out_of_memory(error, layout, f"shard {shard} of {workspace.store}")) from error
 
 
 def draft_shard(
@@ -137,7 +137,8 @@ def write_values(writer: ShardWriter, spec: ArraySpec, values: npt.NDArray[Any])
         writer.append(compressor.compress(chunk.tobytes()))
 
 
-def _out_of_memory(error: MemoryError, layout: Layout, what: str) -> str:
+def out_of_memory(error: MemoryError, layout: Layout, what: str) -> str:
+    """Return what to say where ``what``, such as ``shard 3 of clips.zarr``, does not fit into memory."""
     clip_nbytes = sum(spec.item_nbytes for spec in layout.arrays)
     reason = f" ({error})" if str(error) else ""
     return (

@@ -10,6 +10,7 @@ import numpy as np
 from smile_synth.errors import StoreError
 from smile_synth.generator.dataset import Dataset
 from smile_synth.recipe.dataset import DatasetParams
+from smile_synth.store.build import out_of_memory
 from smile_synth.store.clip_values import DrawnClip
 from smile_synth.store.compression import clip_compressor
 from smile_synth.store.layout import Layout
@@ -34,8 +35,16 @@ def expected_nbytes(dataset: Dataset) -> int:
 
     Raises:
         GeneratorError: one of these clips cannot be made.
+        StoreError: memory does not suffice for one clip.
     """
     layout = Manifest.of(dataset, {}).layout
+    try:
+        return _expected_nbytes(dataset, layout)
+    except MemoryError as error:
+        raise StoreError(out_of_memory(error, layout, "a clip")) from error
+
+
+def _expected_nbytes(dataset: Dataset, layout: Layout) -> int:
     drawn = DrawnClip(layout)
     compress = {name: clip_compressor(layout.zstd_level, array.nbytes) for name, array in drawn.arrays.items()}
     clips = np.unique(np.linspace(0, len(dataset) - 1, CLIPS_TO_TRY).astype(int)).tolist()

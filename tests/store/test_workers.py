@@ -103,7 +103,7 @@ def test_clips_larger_than_the_memory_there_is_end_the_command_in_one_line(tmp_p
     )
     assert done.returncode == 2, done.stderr
     (line,) = (line for line in done.stderr.splitlines() if line.startswith("smile-synth:"))
-    assert "not enough memory to render shard 0" in line
+    assert "not enough memory to render a clip" in line
     assert "Traceback" not in done.stderr
 
 
