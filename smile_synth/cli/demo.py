@@ -26,7 +26,7 @@ def demo(
     \b
     Examples:
       smile-synth demo
-      smile-synth demo --out /tmp/first-look
+      smile-synth demo --out first-look
     """
     began = time.monotonic()
     out.mkdir(parents=True, exist_ok=True)
