@@ -8,11 +8,11 @@ from pathlib import Path
 from smile_synth.errors import RecipeError
 from smile_synth.recipe.recipe import Recipe, load_recipe
 from smile_synth.store import Store
+from smile_synth.store.reader import StoreLike
 from smile_synth.store.storage import Location, StoreUrl
 from smile_synth.store.stream import PREFIX, open_stream
 
 RecipeLike = Recipe | str | Path
-StoreLike = Store | str | Location
 
 
 def as_recipe(recipe: RecipeLike, overrides: Sequence[str] = ()) -> Recipe:

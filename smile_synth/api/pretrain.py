@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from smile_synth.api.inputs import RecipeLike, StoreLike, as_recipe, as_stores
+from smile_synth.api.inputs import RecipeLike, as_recipe, as_stores
 from smile_synth.probe.student_probe import evaluation_of
+from smile_synth.store.reader import StoreLike
 from smile_synth.training import trainer
 from smile_synth.training.callbacks import Callback
 from smile_synth.training.summary import RunSummary

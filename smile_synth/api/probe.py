@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
-from smile_synth.api.inputs import RecipeLike, StoreLike, as_recipe, as_stores
+from smile_synth.api.inputs import RecipeLike, as_recipe, as_stores
 from smile_synth.generator.registry import registered_only
 from smile_synth.machine.cores import num_cores
 from smile_synth.probe.evaluation import ProbePlace, probe_features
@@ -15,6 +15,7 @@ from smile_synth.probe.files import write_results
 from smile_synth.probe.probed_model import extractors_of, open_model, pretraining_assets, run_of, supervised_of
 from smile_synth.probe.results import ProbeResults
 from smile_synth.recipe.recipe import Recipe, load_recipe
+from smile_synth.store.reader import StoreLike
 from smile_synth.training.device import keep_freed_memory, pick_device
 from smile_synth.training.run_folder import RunFolder
 
@@ -48,7 +49,7 @@ def probe(
     workers: int | None = None,
     trust_code: bool = False,
     view: TextIO | None = None,
-) -> ProbeResults:
+) -> Probed:
     """Measure what a model's frozen features know, with the same network untrained as baseline.
 
     Clips and features are kept; called again after an interruption, it resumes. Table, metrics and pictures are written
@@ -68,53 +69,16 @@ def probe(
         view: where to show progress; None means standard error.
 
     Returns:
-        All readings: ``table()`` for people, ``metrics()`` by name.
+        All readings (``results.table()`` for people, ``results.metrics()`` by name), and the files that hold them.
 
     Raises:
         SmileSynthError: model, questions and clips do not fit.
 
     Examples:
         >>> small = ["probe.train_clips=256", "probe.test_clips=128", "probe.min_clips_per_class=2"]
-        >>> results = ss.probe("run", "demo", overrides=[*small, "probe.baselines=[untrained]"], out="probed")
-        >>> sorted(results.metrics())
+        >>> probed = ss.probe("run", "demo", overrides=[*small, "probe.baselines=[untrained]"], out="probed")
+        >>> sorted(probed.results.metrics())
         ['direction/linear', 'speed/linear']
-    """
-    return probe_model(
-        model,
-        recipe,
-        overrides=overrides,
-        out=out,
-        clips=clips,
-        data=data,
-        heads=heads,
-        device=device,
-        workers=workers,
-        trust_code=trust_code,
-        view=view,
-    ).results
-
-
-def probe_model(
-    model: str | Path,
-    recipe: RecipeLike | None = None,
-    *,
-    overrides: Sequence[str] = (),
-    out: str | Path | None = None,
-    clips: str | Path | None = None,
-    data: StoreLike | Iterable[StoreLike] = (),
-    heads: int | None = None,
-    device: str = "auto",
-    workers: int | None = None,
-    trust_code: bool = False,
-    view: TextIO | None = None,
-) -> Probed:
-    """Do what ``probe`` does, and say which files were written.
-
-    Args:
-        model, recipe, overrides, out, clips, data, heads, device, workers, trust_code, view: as for ``probe``.
-
-    Raises:
-        SmileSynthError: model, questions and clips do not fit.
     """
     keep_freed_memory()
     where = pick_device(device)

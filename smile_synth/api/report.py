@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from smile_synth.api.inputs import RecipeLike, StoreLike, as_recipe, as_stores
+from smile_synth.api.inputs import RecipeLike, as_recipe, as_stores
 from smile_synth.errors import ReportError
 from smile_synth.report.measure.compare import compare_stores
 from smile_synth.report.measure.content import Report
@@ -19,6 +19,7 @@ from smile_synth.report.page.files import ReportFiles, report_files
 from smile_synth.report.page.output import write_report
 from smile_synth.scene import Canvas
 from smile_synth.store import Store
+from smile_synth.store.reader import StoreLike
 from smile_synth.store.storage.location import beside
 
 DEFAULT_MODEL = "efficientnet_lite0"
@@ -39,59 +40,7 @@ class Reported(NamedTuple):
 
 
 def report(
-    store: StoreLike,
-    out: str | Path | None = None,
-    *,
-    clips: int | None = 1000,
-    seed: int = 0,
-    natural: str | Path | None = None,
-    natural_stride: int = 4,
-    feature_model: str = DEFAULT_MODEL,
-    feature_clips: int = 1000,
-    recipe: RecipeLike | None = None,
-) -> Report:
-    """Measure a dataset, and write one page that shows it, with the same metrics as JSON.
-
-    Args:
-        store: finished, opened or by path.
-        out: an ``.html`` file, or a folder; None: a folder beside the store, or here for one in a bucket.
-        clips: how many clips to look at, chosen by ``seed``; None for all.
-        seed: chooses the clips.
-        natural: folder of natural videos or images to compare with.
-        natural_stride: frames of a video to step by.
-        feature_model: ``efficientnet_lite0``, ``open_clip:MODEL``, ``timm:MODEL`` (``@FILE`` for weights), or ``none``.
-        feature_clips: how many of the clips the feature model sees.
-        recipe: whose masks and length to judge, instead of the store's own.
-
-    Returns:
-        Everything that was measured; ``verdict`` holds the warnings.
-
-    Raises:
-        SmileSynthError: store, recipe, model or folder do not fit.
-
-    Examples:
-        >>> found = ss.report("clips.zarr", "report.html", clips=16, feature_model="none")
-        >>> found.overview.clips
-        64
-        >>> "few-backgrounds" in [warning.code for warning in found.verdict]
-        False
-    """
-    reported = report_stores(
-        [store],
-        out,
-        clips=clips,
-        seed=seed,
-        natural=natural,
-        natural_stride=natural_stride,
-        feature_model=feature_model,
-        feature_clips=feature_clips,
-        recipe=recipe,
-    )
-    return reported.reports[0]
-
-
-def report_stores(
-    data: Iterable[StoreLike],
+    data: StoreLike | Iterable[StoreLike],
     out: str | Path | None = None,
     *,
     clips: int | None = 1000,
@@ -102,15 +51,33 @@ def report_stores(
     feature_clips: int = 1000,
     recipe: RecipeLike | None = None,
 ) -> Reported:
-    """Report on one store, or compare several on one page.
+    """Measure a dataset and write one page that shows it, with the same metrics as JSON; or compare several datasets.
 
     Args:
         data: one store or several, opened or by path.
-        out: an ``.html`` file, or a folder; None: a folder beside a single store, or ``comparison``.
-        clips, seed, natural, natural_stride, feature_model, feature_clips, recipe: as for ``report``.
+        out: an ``.html`` file, or a folder; None: a folder beside a single store, or here for one in a bucket, or
+            ``comparison`` for several.
+        clips: how many clips to look at, chosen by ``seed``; None for all.
+        seed: chooses the clips.
+        natural: folder of natural videos or images to compare with.
+        natural_stride: frames of a video to step by.
+        feature_model: ``efficientnet_lite0``, ``open_clip:MODEL``, ``timm:MODEL`` (``@FILE`` for weights), or ``none``.
+        feature_clips: how many of the clips the feature model sees.
+        recipe: whose masks and length to judge, instead of the store's own.
+
+    Returns:
+        What was measured of each store (``verdict`` holds the warnings), and where the page lies.
 
     Raises:
         SmileSynthError: stores, recipe, model or folder do not fit; found before the first clip is measured.
+
+    Examples:
+        >>> reported = ss.report("clips.zarr", "report.html", clips=16, feature_model="none")
+        >>> found = reported.reports[0]
+        >>> found.overview.clips
+        64
+        >>> "few-backgrounds" in [warning.code for warning in found.verdict]
+        False
     """
     stores = as_stores(data)
     if not stores:

@@ -52,7 +52,7 @@ def probe(
       smile-synth probe vit_b_k400_pretrain.pth --recipe probe-full --device cuda
       smile-synth probe runs/first --recipe my-videos.yaml    (see recipe probe-videos)
     """
-    from smile_synth.api.probe import probe_model
+    from smile_synth.api.probe import probe as probe_model
 
     results, (table, metrics, right, *_), folder = probe_model(
         model,

@@ -76,7 +76,7 @@ def report(
             f"report takes one store, or several with --compare, got {len(paths)} stores "
             f"{'with' if compare else 'without'} --compare"
         )
-    from smile_synth.api.report import report_stores
+    from smile_synth.api.report import report as measure
     from smile_synth.report.measure.verdict import check_codes
     from smile_synth.store import Store
 
@@ -86,7 +86,7 @@ def report(
     opened = [Store.open(path, folder=folder, trust_code=trust_code) for path in paths]
     if natural is None and not no_natural:
         natural = _natural_of_recipe(opened[0], recipe, folder or Path.cwd())
-    made = report_stores(
+    made = measure(
         opened,
         out,
         clips=None if all_ else clips,

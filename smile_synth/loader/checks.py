@@ -26,6 +26,7 @@ def check_streams(stores: Sequence[Store], weights: Sequence[float] | None, firs
 
 
 def check_stores(stores: Sequence[Store]) -> None:
+    """Refuse what cannot be mixed: no store at all, or clips of several shapes."""
     if not stores:
         raise LoaderError("a loader needs at least one store, got none")
     shapes = {store.layout.array("frames").item_shape for store in stores}
@@ -34,18 +35,23 @@ def check_stores(stores: Sequence[Store]) -> None:
         raise LoaderError(f"stores must have clips of one shape (T, H, W, 3) to be mixed, got {found}")
 
 
-def motion_readers(stores: Sequence[Store]) -> list[ClipReader]:
-    """Return what reads each store's motion."""
+def check_motion(stores: Sequence[Store]) -> None:
+    """Refuse stores without motion, or with motion in cells of several sizes."""
     cells = [store.motion_cell_px for store in stores]
     if None in cells:
         store = stores[cells.index(None)]
         raise LoaderError(
-            f"motion is asked for, but {store.path} holds none; render it again with "
+            f"motion needs stores that keep it, but {store.path} holds none; render it again with "
             "--set dataset.store.motion.cell_px=8, or another size that divides the canvas"
         )
     if len(set(cells)) > 1:
         found = "; ".join(f"{store.path}: {cell_px} px" for store, cell_px in zip(stores, cells, strict=True))
         raise LoaderError(f"stores must have motion in cells of one size to be mixed, got {found}")
+
+
+def motion_readers(stores: Sequence[Store]) -> list[ClipReader]:
+    """Return what reads each store's motion."""
+    check_motion(stores)
     return [store.reader("motion") for store in stores]
 
 

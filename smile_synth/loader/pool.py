@@ -23,7 +23,7 @@ import numpy.typing as npt
 from smile_synth.errors import GeneratorError, LoaderError, SceneError, SmileSynthError
 from smile_synth.generator.dataset import Dataset
 from smile_synth.loader.memory import BatchShape, SharedMemory
-from smile_synth.machine.processes import end_with_parent, single_threaded
+from smile_synth.machine.processes import end_with_parent, leave_interrupts_to_parent, single_threaded
 from smile_synth.render import render_into
 
 # Tasks that a process has at hand: it need not wait for us, who may be kept from the interpreter by a training.
@@ -256,8 +256,7 @@ def _started(context: SpawnContext) -> _Worker:
 
 
 def _work(connection: Connection, state: Any) -> None:
-    # A terminal sends Ctrl-C to all processes; the parent decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    leave_interrupts_to_parent()
     end_with_parent()
     number = -1
     try:

@@ -13,13 +13,13 @@ from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from smile_synth.errors import LoaderError, nearest
 from smile_synth.generator.labels import LabelSpec, join_specs
+from smile_synth.loader.checks import check_motion, check_stores
 from smile_synth.loader.order import epoch_order, epoch_quotas
 from smile_synth.store import Store
-from smile_synth.store.reader import NoSuchClipError
-from smile_synth.store.storage import Location, StoreUrl
+from smile_synth.store.reader import NoSuchClipError, StoreLike
+from smile_synth.store.storage import StoreUrl
 
 Item = dict[str, Any]
-StoreLike = Store | str | Location
 
 
 class ClipReading:
@@ -47,7 +47,9 @@ class ClipReading:
     ) -> None:
         several = [stores] if isinstance(stores, Store | str | Path | StoreUrl) else list(stores)
         opened = [store if isinstance(store, Store) else Store.open(store) for store in several]
-        _check(opened, motion)
+        check_stores(opened)
+        if motion:
+            check_motion(opened)
         self.specs = join_specs({str(store.path): store.label_specs for store in opened})
         self.labels = sorted(self.specs) if labels is None else list(labels)
         for name in self.labels:
@@ -228,16 +230,3 @@ class ClipStream(IterableDataset[Any]):
             for number in order[first::step].tolist():
                 yield self._reading.item(number)
             epoch += 1
-
-
-def _check(stores: Sequence[Store], motion: bool) -> None:
-    if not stores:
-        raise LoaderError("a dataset needs at least one store, got none")
-    shapes = {store.layout.array("frames").item_shape for store in stores}
-    if len(shapes) > 1:
-        found = "; ".join(f"{store.path}: {store.layout.array('frames').item_shape}" for store in stores)
-        raise LoaderError(f"stores must have clips of one shape (T, H, W, 3) to be mixed, got {found}")
-    cells = {store.motion_cell_px for store in stores} if motion else {0}
-    if None in cells or len(cells) > 1:
-        found = "; ".join(f"{store.path}: {store.motion_cell_px or 'none'}" for store in stores)
-        raise LoaderError(f"motion needs stores that keep it in cells of one size, got {found}")

@@ -34,6 +34,11 @@ def single_threaded() -> Iterator[None]:
                 os.environ[name] = value
 
 
+def leave_interrupts_to_parent() -> None:
+    """Ignore Ctrl-C, which a terminal sends to all processes; the parent decides what it means."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def end_with_parent() -> None:
     """Have this process end as soon as its parent has, however that ends."""
     if sys.platform == "linux":

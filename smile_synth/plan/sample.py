@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pickle
 import resource
-import signal
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -21,7 +20,7 @@ import numpy as np
 
 from smile_synth.errors import ClusterError
 from smile_synth.generator.dataset import Dataset
-from smile_synth.machine.processes import single_threaded
+from smile_synth.machine.processes import leave_interrupts_to_parent, single_threaded
 from smile_synth.recipe.recipe import Recipe
 from smile_synth.store import Store
 from smile_synth.store.build import build_shard
@@ -251,7 +250,9 @@ class _MeasuringEngine:
         advance: Callable[[int], None],
     ) -> None:
         packed = pickle.dumps((dataset, layout, workspace))
-        pool = ProcessPoolExecutor(self.workers, mp_context=get_context("spawn"), initializer=_ignore_interrupts)
+        pool = ProcessPoolExecutor(
+            self.workers, mp_context=get_context("spawn"), initializer=leave_interrupts_to_parent
+        )
         try:
             with single_threaded():
                 self._build(pool, packed, layout, shards, advance)
@@ -278,11 +279,6 @@ class _MeasuringEngine:
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 advance(len(layout.clips_of(running.pop(future))))
                 self.times.append(future.result())
-
-
-def _ignore_interrupts() -> None:
-    # A terminal sends Ctrl-C to all processes; the parent decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @lru_cache(maxsize=1)

@@ -383,3 +383,7 @@ def open_store(path: str | Location, *, folder: str | Path | None = None, trust_
         (8, 32, 32, 3)
     """
     return Store.open(path, folder=None if folder is None else Path(folder), trust_code=trust_code)
+
+
+# A store, or where it lies.
+StoreLike = Store | str | Location

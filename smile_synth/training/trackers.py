@@ -175,7 +175,7 @@ def check_trackers(names: Sequence[str]) -> None:
 
 
 def open_trackers(names: Sequence[str], folder: Path, config: Mapping[str, Any], after_step: int) -> list[Tracker]:
-    """Start what the names stand for, or go on where it was.
+    """Start what the names stand for, or resume it.
 
     Args:
         names: of trackers.
