@@ -17,6 +17,8 @@ STEPS_PER_FRAME = 24
 REST_SPEED = 0.35
 # A contact faster than this counts as a bounce.
 BOUNCE_SPEED = 0.6
+# Bodies that part for fewer steps than this have not parted: what rests on something presses and lets go in turn.
+STEPS_APART = 6
 CONTACT_ROUNDS = 2
 Doubles = npt.NDArray[np.float64]
 
@@ -50,8 +52,8 @@ class Flights:
     Args:
         position_TK3: of the centres.
         rotation_TK33: body to world.
-        bounces_K: int64; contacts with the floor after a flight.
-        collisions_K: int64; contacts with other bodies.
+        bounces_K: int64; contacts with the floor after a flight, however many corners take part.
+        collisions_K: int64; contacts with other bodies, however long each lasts.
     """
 
     position_TK3: Doubles
@@ -141,9 +143,9 @@ def _land(
     position_3: Any, velocity_3: Any, rotation_33: Any, spin_3: Any, corners_V3: Any, roundness: float, inertia: float,
     restitution: float, friction: float,
 ) -> float:  # fmt: skip
-    """Keep one body above the floor; return the greatest speed at which a point touched it."""
+    """Keep one body above the floor; return the greatest speed at which a point touched it, -1 where none did."""
     arm_3 = np.empty(3)
-    lowest, fastest = 0.0, 0.0
+    lowest, fastest = 0.0, -1.0
     for rounds in range(CONTACT_ROUNDS):
         for n in range(len(corners_V3)):
             if corners_V3[n, 0] != corners_V3[n, 0]:
@@ -167,7 +169,7 @@ def _land(
 
 @inlined
 def _collide(position_K3: Any, velocity_K3: Any, i: int, j: int, reach_K: Any, restitution: float) -> bool:
-    """Let two bodies push each other away as balls; return whether they do."""
+    """Let two bodies push each other away as balls; return whether they touch."""
     x, y, z = (
         position_K3[j, 0] - position_K3[i, 0],
         position_K3[j, 1] - position_K3[i, 1],
@@ -183,7 +185,7 @@ def _collide(position_K3: Any, velocity_K3: Any, i: int, j: int, reach_K: Any, r
         + (velocity_K3[i, 2] - velocity_K3[j, 2]) * z
     )
     if nearing <= 0.0:
-        return False
+        return True
     first, second = reach_K[i] ** 3, reach_K[j] ** 3
     push = (1.0 + restitution) * nearing * first * second / (first + second)
     for k, part in ((0, x), (1, y), (2, z)):
@@ -213,6 +215,8 @@ def move(
     """Move bodies step by step, and write where they are in every frame; see ``Bodies`` and ``Flights``."""
     seconds, restitution, friction = settings_3
     count = len(position_K3)
+    # Steps since two bodies touched each other, and since one touched the floor.
+    apart_KK, aloft_K = np.full((count, count), STEPS_APART), np.full(count, STEPS_APART)
     for t in range(len(position_TK3)):
         for _ in range(STEPS_PER_FRAME if t > 0 else 0):
             for k in range(count):
@@ -223,13 +227,19 @@ def move(
                 _turn(rotation_K33[k], spin_K3[k], seconds)
             for i in range(count):
                 for j in range(i + 1, count):
+                    apart_KK[i, j] += 1
                     if _collide(position_K3, velocity_K3, i, j, reach_K, restitution):
-                        collisions_K[i] += 1
-                        collisions_K[j] += 1
+                        begins = 1 if apart_KK[i, j] > STEPS_APART else 0
+                        collisions_K[i] += begins
+                        collisions_K[j] += begins
+                        apart_KK[i, j] = 0
             for k in range(count):
                 speed = _land(
                     position_K3[k], velocity_K3[k], rotation_K33[k], spin_K3[k], corners_KV3[k], roundness_K[k],
                     0.4 * reach_K[k] * reach_K[k], restitution, friction,
                 )  # fmt: skip
-                bounces_K[k] += 1 if speed > BOUNCE_SPEED else 0
+                aloft_K[k] += 1
+                if speed >= 0.0:
+                    bounces_K[k] += 1 if speed > BOUNCE_SPEED and aloft_K[k] > STEPS_APART else 0
+                    aloft_K[k] = 0
         position_TK3[t], rotation_TK33[t] = position_K3, rotation_K33

@@ -77,6 +77,28 @@ def test_equal_balls_that_meet_head_on_exchange_their_velocities() -> None:
     assert flights.collisions_K.tolist() == [1, 1]
 
 
+@pytest.mark.parametrize(("drop", "restitution"), [(0.0, 0.7), (0.1, 0.0)])
+def test_a_ball_that_comes_to_rest_on_another_collides_once(drop: float, restitution: float) -> None:
+    flights = run(thrown((0, 0.5, 0), (0, 1.5 + drop, 0)), restitution=restitution)
+    assert flights.collisions_K.tolist() == [1, 1]
+
+
+def test_balls_that_part_and_meet_again_collide_again() -> None:
+    # Without loss the upper ball rises to where it was: it falls 0.25 s, and every flight takes 0.49 s.
+    flights = run(thrown((0, 0.5, 0), (0, 1.8, 0)), restitution=1.0)
+    assert flights.collisions_K.tolist() == [2, 2]
+
+
+@pytest.mark.parametrize("shape", ["cube", "cone", "octahedron"])
+@pytest.mark.parametrize("turn_deg", [0, 10, 25, 40])
+def test_corners_that_slap_down_while_another_stands_are_no_further_bounce(shape: SolidShape, turn_deg: float) -> None:
+    cosine, sine = np.cos(np.radians(turn_deg)), np.sin(np.radians(turn_deg))
+    rotation = np.array([[[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]]])
+    # Without restitution no body leaves the floor again.
+    flights = run(thrown((0, 1.5, 0), shape=shape, rotation_K33=rotation), frames=48, restitution=0.0, friction=0.6)
+    assert flights.bounces_K.tolist() == [1]
+
+
 def test_friction_makes_a_sliding_ball_roll() -> None:
     flights = run(thrown((0, 0.5, 0), velocity_K3=np.array([[2.0, 0, 0]])), frames=48, restitution=0, friction=0.5)
     speed = float((flights.position_TK3[-1] - flights.position_TK3[-2])[0, 0]) / FRAME_S
