@@ -21,8 +21,8 @@ Pixels = npt.NDArray[np.uint8]
 class Limbs:
     """The limbs of one figure in every frame, in canvas pixels.
 
-    A limb is flat: it stretches, moves and turns in the picture. Its texture runs from its first to its second end, and
-    from side to side.
+    A limb is flat: it stretches, moves and turns in the picture, and its texture with it. The texture runs from its
+    first to its second round end, and from side to side.
 
     Args:
         first_TL2, second_TL2: float64; the ends.
@@ -53,13 +53,19 @@ class Limbs:
         draw_limbs(
             texture_THW4, points_THW3, parts_THW, low_T2, np.ascontiguousarray(self.first_TL2),
             np.ascontiguousarray(self.second_TL2), np.ascontiguousarray(self.radius_L2),
-            np.argsort(self.depth_TL, axis=1, kind="stable"), self.textures_LHWC,
+            self._caps_L(), np.argsort(self.depth_TL, axis=1, kind="stable"), self.textures_LHWC,
         )  # fmt: skip
         pose_T6 = np.zeros((num_frames, 6), np.float32)
         pose_T6[:, 0] = pose_T6[:, 4] = 1
         pose_T6[:, [2, 5]] = low_T2
         surface = Surface(points_THW3, parts_THW, self._projections_LT34())
         return Layer(texture_THW4, pose_T6, np.ones(num_frames, np.float32), class_name=class_name, surface=surface)
+
+    def _caps_L(self) -> Doubles:
+        """Return the share of the texture on each round end, so that nothing is stretched where a limb is longest."""
+        longest_L = np.linalg.norm(self.second_TL2 - self.first_TL2, axis=2).max(axis=0)
+        reach_L = self.radius_L2.max(axis=1)
+        return np.asarray(reach_L / (longest_L + 2 * reach_L), np.float64)
 
     def _projections_LT34(self) -> npt.NDArray[np.float32]:
         """Return how (share of the length, radii along, radii across, 1) goes to the canvas."""
@@ -78,7 +84,7 @@ class Limbs:
 
 @entry_point(
     "void(uint8[:,:,:,::1], float32[:,:,:,::1], uint8[:,:,::1], int64[:,::1], float64[:,:,::1], float64[:,:,::1],"
-    "float64[:,::1], int64[:,::1], uint8[:,:,:,::1])"
+    "float64[:,::1], float64[::1], int64[:,::1], uint8[:,:,:,::1])"
 )
 def draw_limbs(
     texture_THW4: Pixels,
@@ -88,6 +94,7 @@ def draw_limbs(
     first_TL2: Doubles,
     second_TL2: Doubles,
     radius_L2: Doubles,
+    cap_L: Doubles,
     order_TL: npt.NDArray[np.int64],
     textures_LHWC: Pixels,
 ) -> None:
@@ -98,6 +105,7 @@ def draw_limbs(
         points_THW3, parts_THW: as of ``Surface``, points all NaN; written.
         corner_T2: x and y of the texture's upper left corner on the canvas.
         first_TL2, second_TL2, radius_L2, textures_LHWC: see ``Limbs``.
+        cap_L: share of the texture's rows on each of the round ends, up to 0.5.
         order_TL: limbs in the order in which they are drawn.
     """
     num_frames, height, width, _ = texture_THW4.shape
@@ -109,6 +117,9 @@ def draw_limbs(
             bx, by = second_TL2[t, limb, 0] - corner_T2[t, 0], second_TL2[t, limb, 1] - corner_T2[t, 1]
             thick, thin = radius_L2[limb, 0], radius_L2[limb, 1]
             reach = max(thick, thin)
+            # Rows of the texture at the first end, from end to end, and along a pixel of the round ends.
+            first, between = cap_L[limb] * num_rows - 0.5, (1.0 - 2.0 * cap_L[limb]) * num_rows
+            rows_per_px = cap_L[limb] * num_rows / reach
             length = np.sqrt((bx - ax) * (bx - ax) + (by - ay) * (by - ay))
             ex, ey = (bx - ax) / max(length, SHORTEST_PX), (by - ay) / max(length, SHORTEST_PX)
             if length <= SHORTEST_PX:
@@ -128,8 +139,8 @@ def draw_limbs(
                     cover = min(radius + 0.5 - np.sqrt(over * over + across * across), 1.0)
                     if cover <= 0.0:
                         continue
-                    # The texture reaches over the round ends.
-                    u = min(max((along + reach) / (length + 2.0 * reach) * num_rows - 0.5, 0.0), num_rows - 1.001)
+                    # A function of the point alone: the texture stretches with the limb.
+                    u = min(max(first + share * between + over * rows_per_px, 0.0), num_rows - 1.001)
                     v = min(max((0.5 + 0.5 * across / reach) * num_columns - 0.5, 0.0), num_columns - 1.001)
                     i, j = int(u), int(v)
                     down, right_share = u - i, v - j

@@ -58,6 +58,26 @@ def test_points_lie_where_they_are_drawn_also_where_limbs_turn_and_shorten() -> 
     assert distances.max() < 1e-3
 
 
+def test_the_texture_stays_on_its_points_where_a_limb_shortens() -> None:
+    made = limbs([[[20, 30]]] * 3, [[[60, 30]], [[40, 30]], [[26, 30]]], [[8, 8]], [[0]] * 3)
+    # Red runs along the limb and green is even: their ratio tells the row of the texture, whatever the light.
+    made.textures_LHWC[:] = 200
+    made.textures_LHWC[..., 0] = np.linspace(20, 210, 20)[:, None]
+    layer = made.layer(80, 80, "arm")
+    assert layer.surface is not None
+    places, shown = [], []
+    for t in range(3):
+        row = int(30 - layer.pose_T6[t, 5])
+        is_inside = layer.texture[t, row, :, 3] == 255
+        points_N3 = layer.surface.points_THW3[t, row, is_inside]
+        places.append(points_N3[:, 0] + points_N3[:, 1])
+        shown.append(layer.texture[t, row, is_inside, 0] / layer.texture[t, row, is_inside, 1] * 200)
+    for t in (1, 2):
+        expected = np.interp(places[t], places[0], shown[0])
+        assert len(expected) > 15
+        np.testing.assert_allclose(shown[t], expected, atol=3)
+
+
 def test_a_limb_that_points_at_the_viewer_is_a_disc() -> None:
     layer = limbs([[[20, 20]]], [[[20, 20]]], [[5, 5]], [[0]]).layer(40, 40, "arm")
     assert layer.surface is not None
