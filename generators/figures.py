@@ -23,9 +23,11 @@ from smile_synth.scene import Label, Scene
 
 Action = Literal["walk", "run", "jump", "wave", "squat", "kick", "bow", "jumping-jack"]
 ACTIONS: tuple[Action, ...] = ("walk", "run", "jump", "wave", "squat", "kick", "bow", "jumping-jack")
-FACINGS = ("right", "left", "front")
+FACINGS = ("right", "left", "front", "back")
 # Seen from the front, mostly; the others from the side.
 FRONTAL = frozenset({"wave", "jumping-jack"})
+# How long a cycle of these takes, of that of the others.
+CYCLE_FACTORS: dict[Action, float] = {"run": 0.7, "wave": 0.5}
 REFERENCE_SIDE_PX = 224.0
 # Lengths and radii of the body, in its height.
 TORSO, NECK, HEAD, UPPER_ARM, FOREARM, THIGH, SHIN, FOOT = 0.30, 0.05, 0.085, 0.17, 0.17, 0.245, 0.235, 0.085
@@ -52,7 +54,7 @@ class FiguresParams(StrictParams):
     )
     cycle_frames: Span[Annotated[float, Field(ge=4, le=400)]] = Field(
         (10.0, 20.0),
-        description="frames of one cycle, such as two steps, fastest and slowest; running takes 0.7 of that",
+        description="frames of one cycle, such as two steps, fastest and slowest; running takes 0.7 of it, waving 0.5",
     )
     turn_deg: float = Field(
         35.0, ge=0, le=90, description="largest turn to either side away from the view from the side, or from the front"
@@ -137,7 +139,7 @@ def _jump(phase_T: Doubles, v: float) -> _Posture:
 
 
 def _wave(phase_T: Doubles, v: float) -> _Posture:
-    return _Posture(raised=(10.0, 125.0), waved=(0.0, 25 + 38 * v * np.sin(2 * phase_T)), elbow=(12.0, 5.0))
+    return _Posture(raised=(10.0, 125.0), waved=(0.0, 25 + 38 * v * np.sin(phase_T)), elbow=(12.0, 5.0))
 
 
 def _squat(phase_T: Doubles, v: float) -> _Posture:
@@ -224,7 +226,7 @@ class Figures(Generator[FiguresParams]):
         canvas, params = self.context.canvas, self.params
         action, vigour = choose(params.action, rng=rng), rng.uniform(*params.vigour)
         height_px = rng.uniform(*params.height_px) * min(canvas.height, canvas.width) / REFERENCE_SIDE_PX
-        cycle = rng.uniform(*params.cycle_frames) * (0.7 if action == "run" else 1.0)
+        cycle = rng.uniform(*params.cycle_frames) * CYCLE_FACTORS.get(action, 1.0)
         time_T = np.arange(canvas.num_frames)
         posture = POSTURES[action](2 * math.pi * (time_T / cycle + rng.random()), vigour)
         turn = math.radians(rng.uniform(-params.turn_deg, params.turn_deg))
@@ -243,8 +245,7 @@ class Figures(Generator[FiguresParams]):
             depth_TJ[:, ends_L2].mean(axis=-1) + np.array([DEPTH_BONUS.get(cloth, 0.0) for cloth, _, _ in LIMBS]),
             _sample_clothes(height_px, rng),
         )
-        facing = "front" if abs(math.cos(turn)) < 0.5 else "right" if math.cos(turn) > 0 else "left"
-        return _Figure(action, facing, cycle, limbs, place_TJ2[:, PELVIS])
+        return _Figure(action, _facing(turn), cycle, limbs, place_TJ2[:, PELVIS])
 
 
 @dataclass(frozen=True, eq=False)
@@ -307,7 +308,7 @@ def _joints(posture: _Posture, num_frames: int) -> Doubles:
         joints_TJ3[:, KNEES[n]] = joints_TJ3[:, HIPS[n]] + thigh
         shin = np.asarray(p.hip[n]) - p.knee[n]
         joints_TJ3[:, ANKLES[n]] = joints_TJ3[:, KNEES[n]] + _limb(shin, p.spread[n], side, SHIN, num_frames)
-        # A foot stays at right angles to its shin, but for half of what the shin leans back.
+        # The toes point 6 degrees down where the shin is upright; a foot turns by 0.6 of what its shin turns.
         joints_TJ3[:, TOES[n]] = joints_TJ3[:, ANKLES[n]] + _limb(84 + 0.6 * shin, 6, side, FOOT, num_frames)
     # The lower foot stands on the floor.
     soles_T = joints_TJ3[:, [*ANKLES, *TOES], 1].min(axis=1) - 0.03
@@ -327,6 +328,14 @@ def _turned(joints_TJ3: Doubles, turn_rad: float) -> tuple[Doubles, Doubles]:
     cosine, sine = math.cos(turn_rad), math.sin(turn_rad)
     forwards, sideways = joints_TJ3[..., 0], joints_TJ3[..., 2]
     return forwards * cosine - sideways * sine, forwards * sine + sideways * cosine
+
+
+def _facing(turn_rad: float) -> str:
+    """Return where a figure looks: to a side up to 60 degrees away from it, else towards the viewer or away."""
+    cosine, sine = math.cos(turn_rad), math.sin(turn_rad)
+    if abs(cosine) < 0.5:
+        return "front" if sine > 0 else "back"
+    return "right" if cosine > 0 else "left"
 
 
 def _sample_clothes(height_px: float, rng: np.random.Generator) -> Pixels:

@@ -67,6 +67,9 @@ def test_feet_stand_on_the_floor_but_for_the_flight_of_a_jump_or_a_run(action: s
 def test_an_action_repeats_after_a_cycle_and_moves_within_it(action: str) -> None:
     placed = joints(action)
     np.testing.assert_allclose(placed[:20], placed[20:], atol=1e-9)
+    # A cycle is the shortest time after which it repeats.
+    for part in (10, 5, 4):
+        assert np.abs(placed[part : 20 + part] - placed[:20]).max() > 0.1
     assert np.abs(placed - placed[0]).max() > 0.1
     # No joint leaps: within a twentieth of a cycle none goes farther than two fifths of the body.
     assert np.linalg.norm(np.diff(placed, axis=0), axis=2).max() < 0.4
@@ -103,6 +106,22 @@ def test_walking_figures_go_where_they_look() -> None:
             assert speed > 0.5
             seen.add(FACINGS[facing])
     assert seen == {"left", "right"}
+
+
+def test_a_figure_faces_where_a_step_forwards_goes() -> None:
+    for turn_rad in np.linspace(-3, 6, 101):
+        across, nearer = (float(moved) for moved in figures._turned(np.array([1.0, 0, 0]), turn_rad))
+        side, end = "right" if across > 0 else "left", "front" if nearer > 0 else "back"
+        assert figures._facing(turn_rad) == (side if abs(across) >= 0.5 else end)
+
+
+def test_figures_show_their_back_only_where_they_may_turn_so_far() -> None:
+    def facings(**params: Any) -> set[str]:
+        return {FACINGS[n] for clip in range(30) for n in sample(clip, **params).labels["facing"]}
+
+    assert facings() == {"right", "left", "front"}
+    assert facings(action="walk", turn_deg=90) == set(FACINGS)
+    assert "back" not in facings(action="wave", turn_deg=90)
 
 
 @pytest.mark.parametrize("action", ACTIONS)
