@@ -190,7 +190,7 @@ class _Composer:
             places.append(self._warp(*places[-1]))
         # Patterns mostly over the last coordinates; one over earlier ones crosses the others.
         fields = [self._field(*places[-1])]
-        while len(fields) < self._count(self._params.num_fields):
+        for _ in range(self._count(self._params.num_fields) - 1):
             fields.append(self._field(*places[int(self._rng.integers(len(places)))]))
         joined = fields[0]
         for field in fields[1:]:

@@ -57,6 +57,19 @@ def test_whole_programs_equal_a_slow_interpreter() -> None:
                 assert np.quantile(np.abs(values[k, t] - expected), 0.95) < 0.05
 
 
+def test_every_number_of_patterns_is_as_likely(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[int] = []
+    field = programs._Composer._field
+    monkeypatch.setattr(programs._Composer, "_field", lambda self, u, v: drawn.append(u) or field(self, u, v))
+    counts = []
+    for clip in range(600):
+        drawn.clear()
+        programs._Composer(ProgramsParams(num_fields=(2, 4)), clip_rng(3, clip)).compose(1)
+        counts.append(len(drawn))
+    # A standard error is 0.02.
+    np.testing.assert_allclose(np.bincount(counts, minlength=5)[2:] / 600, 1 / 3, atol=0.06)
+
+
 def test_tone_and_shade_stay_in_their_range_and_use_it() -> None:
     for clip in range(10):
         frames = sample(clip, animation="form").background
