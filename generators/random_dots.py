@@ -157,7 +157,7 @@ class RandomDots(Generator[RandomDotsParams]):
         """Sample where the upper left dot of an object lies in every frame, in dots, int64 (T, 2)."""
         canvas = self.context.canvas
         room_2 = np.array([canvas.width, canvas.height]) / grain - alpha.shape[::-1]
-        # The middle of the path lies on the canvas, as far as the object fits.
+        # In the middle frame it lies on the canvas, as far as it fits.
         middle_2 = np.where(room_2 > 0, rng.random(2) * room_2, room_2 / 2)
         return _steps(velocity_2, canvas.num_frames, middle_2)
 
@@ -215,8 +215,8 @@ def _hole(side: int, radius: float) -> npt.NDArray[np.bool_]:
 
 
 def _steps(velocity_2: Points, num_frames: int, middle_2: Points) -> Cells:
-    """Return a straight path at a steady speed in whole dots, int64 (T, 2)."""
-    time_T1 = (np.arange(num_frames) - (num_frames - 1) / 2)[:, None]
+    """Return a straight path at a steady speed in whole dots, where the middle frame is given; int64 (T, 2)."""
+    time_T1 = (np.arange(num_frames) - num_frames // 2)[:, None]
     return np.floor(middle_2 + time_T1 * velocity_2 + 0.5).astype(np.int64)
 
 

@@ -154,6 +154,19 @@ def test_noise_moves_through_a_window_that_stands_still_and_its_motion_is_known(
             np.testing.assert_array_equal(frames[t][rows, columns], frames[t + 1][rows + dy, columns + dx])
 
 
+@pytest.mark.parametrize("carrier", ["object", "window"])
+@pytest.mark.parametrize("grain", [4, 32])
+def test_the_fastest_and_coarsest_objects_lie_on_the_canvas_in_the_middle_frame(carrier: str, grain: int) -> None:
+    for clip in range(8):
+        scene = sample(clip, carrier=carrier, grain_px=(grain, grain), speed_dots_per_frame=(16, 16))
+        layer = scene.layers[0]
+        height, width = layer.texture.shape[-3:-1]
+        for corner, side in zip(layer.pose_T6[3, [2, 5]].tolist(), (width, height), strict=True):
+            first, last = sorted((0, 64 - side))
+            assert first - grain / 2 <= corner <= last + grain / 2
+        assert (truth(scene).layer_THW[3] == 0).any()
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_shape_is_drawn_in_whole_dots_and_fills_its_size(shape: str) -> None:
     scene = sample(0, shape=shape, carrier="object", size_px=(112, 112), grain_px=(1, 1), turned=False)
