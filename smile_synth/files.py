@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 SYNCS_AT_ONCE = 16
 # Of renameat2(2).
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
+
+
+# What file systems without hard links answer.
+NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 
 def replace_file(path: Path, write: bytes | str | Callable[[Path], object], *, drafts: Path | None = None) -> None:
@@ -26,6 +31,45 @@ def replace_file(path: Path, write: bytes | str | Callable[[Path], object], *, d
     Raises:
         OSError: it cannot be written; names ``path``, and no unfinished file is left behind.
     """
+    with _draft_of(path, write, drafts) as draft:
+        draft.replace(path)
+        sync_folder(path.parent)
+
+
+def create_file(path: Path, content: bytes, *, drafts: Path) -> bool:
+    """Make a file at once, and have it on the disk, unless there is one: of several who try, one succeeds.
+
+    On a file system without hard links, several who try at the same moment may all succeed; the last one's stays.
+
+    Args:
+        path: its folder exists.
+        content: of the new file.
+        drafts: folder of the unfinished file, on the same file system.
+
+    Returns:
+        Whether it was made.
+
+    Raises:
+        OSError: it cannot be written; names ``path``, and no unfinished file is left behind.
+    """
+    with _draft_of(path, content, drafts) as draft:
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+            if path.exists():
+                return False
+            draft.replace(path)
+        sync_folder(path.parent)
+        return True
+
+
+@contextlib.contextmanager
+def _draft_of(path: Path, write: bytes | str | Callable[[Path], object], drafts: Path | None) -> Iterator[Path]:
+    """Yield the file that is to become ``path``, on the disk; it is gone afterwards, and errors name ``path``."""
     # The draft keeps the suffix, by which many writers choose their format, and its name is this process's own.
     draft = (drafts or path.parent) / f".{path.stem}.{os.getpid()}-{uuid.uuid4().hex[:8]}.unfinished{path.suffix}"
     try:
@@ -34,8 +78,7 @@ def replace_file(path: Path, write: bytes | str | Callable[[Path], object], *, d
         else:
             draft.write_bytes(write.encode("utf-8") if isinstance(write, str) else write)
         sync_file(draft)
-        draft.replace(path)
-        sync_folder(path.parent)
+        yield draft
     except OSError as error:
         if error.filename is None or Path(error.filename) == draft:
             error.filename = str(path)

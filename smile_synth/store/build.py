@@ -71,8 +71,8 @@ def draft_shard(
     """Render one shard of every array into ``folder``, and let ``check`` look at every clip.
 
     Returns:
-        The files by their path inside the store; and the receipt, which has each file's size and seal, and for an
-        array that is rendered when it is read, the digests of a sample of its clips.
+        The files by their path inside the store; and the receipt, which has each file's size, seal and store, and for
+        an array that is rendered when it is read, the digests of a sample of its clips.
     """
     drafts: dict[str, Path] = {}
     receipt: Receipt = {}
@@ -84,12 +84,15 @@ def draft_shard(
             writers[spec.name] = stack.enter_context(ShardWriter(draft, layout.place(spec, shard)))
         sample = ClipSample(layout, shard)
         _write_clips(writers, dataset, layout, shard, values, sample, on_clip, check)
-        receipt |= {spec.name: {"nbytes": 0, "seal": sample.seal(spec)} for spec in layout.arrays if spec.is_rendered}
+        for spec in layout.arrays:
+            if spec.is_rendered:
+                receipt[spec.name] = {"nbytes": 0, "seal": sample.seal(spec), "store": layout.store_id}
         for spec in layout.stored:
             if not spec.compressed:
                 write_values(writers[spec.name], spec, values[spec.name])
             writers[spec.name].finish()
-            receipt[spec.name] = {"nbytes": writers[spec.name].nbytes, "seal": writers[spec.name].seal}
+            writer = writers[spec.name]
+            receipt[spec.name] = {"nbytes": writer.nbytes, "seal": writer.seal, "store": layout.store_id}
     return drafts, receipt
 
 

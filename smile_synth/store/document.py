@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from smile_synth.errors import DamagedStoreError
-from smile_synth.files import replace_file, sync_folder
+from smile_synth.files import create_file, replace_file, sync_folder
 
 
 def encode(document: Any) -> bytes:
@@ -52,6 +52,16 @@ def read(path: Path) -> Any:
         DamagedStoreError: the file is not JSON.
     """
     return decode(path.read_bytes(), path)
+
+
+def create(path: Path, data: bytes, *, drafts: Path) -> bool:
+    """Put ``data`` in the place of ``path`` at once, unless there is a file; return whether that was done.
+
+    Args:
+        path, data, drafts: as for ``replace``.
+    """
+    make_folder(path.parent)
+    return create_file(path, data, drafts=drafts)
 
 
 def replace(path: Path, data: bytes, *, drafts: Path) -> None:

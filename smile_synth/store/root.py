@@ -134,11 +134,15 @@ def holds_only_ours(path: Location) -> bool:
 
 
 def read_copy(path: Location) -> Root | None:
-    """Return the root that was written beside the first; None where it is absent or damaged."""
+    """Return the root that was written beside the first; None where it is absent or damaged.
+
+    Raises:
+        OSError: it cannot be read.
+    """
     for name in (COPY, VIRTUAL_COPY):
         try:
             return _parse(path, storage_of(path).read(name))
-        except (StoreError, OSError):
+        except (StoreError, FileNotFoundError, NotADirectoryError, IsADirectoryError):
             continue
     return None
 

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from smile_synth.errors import DamagedStoreError, StoreError
+from smile_synth.errors import DamagedStoreError, StoreError, repair
 from smile_synth.store import document
 from smile_synth.store.manifest import Manifest
 from smile_synth.store.storage import Location, storage_of
@@ -17,7 +17,7 @@ from smile_synth.store.storage.contract import WORKSPACE
 ROOT = "zarr.json"
 JOB = f"{WORKSPACE}/job.json"
 RECEIPTS = f"{WORKSPACE}/shards"
-# Size in bytes ("nbytes") and seal ("seal") of a shard's file, by array.
+# Size in bytes ("nbytes"), seal ("seal") and store ("store") of a shard's file, by array.
 Receipt = dict[str, dict[str, Any]]
 
 
@@ -74,12 +74,25 @@ class Workspace:
         path = self.store / JOB
         return Manifest.parse(document.decode(data, path), origin=str(path))
 
-    def write_manifest(self, manifest: Manifest) -> None:
-        """Keep the manifest of what is being rendered."""
-        self.storage.replace(JOB, document.encode(manifest.document()))
+    def claim(self, manifest: Manifest) -> Manifest:
+        """Keep the manifest of what is being rendered unless there is one, and return the one that is kept.
+
+        Of jobs that start together, one keeps its own, and the others find it.
+        """
+        if (existing := self.manifest()) is not None:
+            return existing
+        data = document.encode(manifest.document())
+        if not self.storage.create(JOB, data) and self.manifest() is None:
+            # What a power cut left is there, but empty.
+            self.storage.replace(JOB, data)
+        return self.manifest() or manifest
 
     def completed(self) -> dict[int, Receipt]:
-        """Return the receipts of the completed shards, by shard; a damaged receipt counts as absent."""
+        """Return the receipts of the completed shards, by shard; a damaged receipt counts as absent.
+
+        Raises:
+            StoreError: a receipt cannot be read.
+        """
         names = {int(stem): name for name in self.storage.list(RECEIPTS) if (stem := _stem(name)).isdecimal()}
         receipts = self.storage.map(self._read_receipt, names.values())
         return {shard: receipt for shard, receipt in zip(names, receipts, strict=True) if receipt is not None}
@@ -87,8 +100,14 @@ class Workspace:
     def _read_receipt(self, name: str) -> Receipt | None:
         try:
             receipt = document.decode(self.storage.read(name), self.store / name)
-        except (DamagedStoreError, OSError):
+        except (DamagedStoreError, FileNotFoundError):
             return None
+        except OSError as error:
+            # Not taken for absent: what is there would be rendered again.
+            raise StoreError(
+                f"{self.store / name}, the receipt of a completed shard, cannot be read ({error.strerror}); "
+                f"{repair(error)} and run the same command again to resume"
+            ) from error
         entries = receipt.values() if isinstance(receipt, dict) else [None]
         return receipt if all(_is_entry(entry) for entry in entries) else None
 

@@ -223,8 +223,9 @@ def _opened(path: Location, part: str) -> Iterator[Workspace]:
             yield workspace
         finally:
             workspace.clear_drafts()
-            if workspace.is_sealed:
-                workspace.remove()
+        # Not after a failure: asking a server that is down takes minutes, and would hide what went wrong.
+        if workspace.is_sealed:
+            workspace.remove()
 
 
 def _whole(path: Location) -> Root:
@@ -239,11 +240,7 @@ def _whole(path: Location) -> Root:
 
 
 def _claim(workspace: Workspace, manifest: Manifest) -> None:
-    existing = workspace.manifest()
-    if existing is None:
-        workspace.write_manifest(manifest)
-    else:
-        _refuse_other(workspace.store, existing, manifest)
+    _refuse_other(workspace.store, workspace.claim(manifest), manifest)
 
 
 def _refuse_other(path: Location, existing: Manifest, manifest: Manifest) -> None:
@@ -259,7 +256,7 @@ def _refuse_other(path: Location, existing: Manifest, manifest: Manifest) -> Non
 
 
 def completed_shards(workspace: Workspace, layout: Layout) -> set[int]:
-    """Return the shards whose receipt is there and whose files have the sizes that it says."""
+    """Return the shards whose receipt is there, of this store, and whose files have the sizes that it says."""
     receipts = {shard: receipt for shard, receipt in workspace.completed().items() if shard < layout.num_shards}
     sizes = workspace.storage.sizes(shard_file(spec, shard) for shard in receipts for spec in layout.stored)
     return {shard for shard, receipt in receipts.items() if _has_files(sizes, layout, shard, receipt)}
@@ -267,6 +264,9 @@ def completed_shards(workspace: Workspace, layout: Layout) -> set[int]:
 
 def _has_files(sizes: Mapping[str, int], layout: Layout, shard: int, receipt: Receipt) -> bool:
     if not {spec.name for spec in layout.arrays} <= set(receipt):
+        return False
+    # Jobs with other packages make other stores. Earlier versions did not say which.
+    if any(receipt[spec.name].get("store", layout.store_id) != layout.store_id for spec in layout.arrays):
         return False
     return all(sizes.get(shard_file(spec, shard)) == receipt[spec.name]["nbytes"] for spec in layout.stored)
 

@@ -150,8 +150,8 @@ def _opened(source: CacheSource, layout: Layout) -> Iterator[CacheWorkspace]:
             yield workspace
         finally:
             workspace.clear_drafts()
-            if workspace.is_sealed:
-                workspace.remove()
+        if workspace.is_sealed:
+            workspace.remove()
 
 
 def _fill(

@@ -261,6 +261,80 @@ def test_file_that_cannot_be_opened_is_not_called_damaged(
     assert not isinstance(caught.value, DamagedStoreError)
 
 
+@pytest.mark.parametrize("is_linking", [True, False])
+def test_of_jobs_that_start_together_one_decides(
+    dataset: TinyDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_linking: bool
+) -> None:
+    def no_links(source: object, target: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    if not is_linking:
+        monkeypatch.setattr("smile_synth.files.os.link", no_links)
+    path = tmp_path / "clips"
+    fill(dataset, path, "1/2")
+    manifest, looks = Workspace.manifest, iter([True])
+    # The second job looked before the first one had written.
+    monkeypatch.setattr(Workspace, "manifest", lambda self: None if next(looks, False) else manifest(self))
+    with pytest.raises(StoreError, match="holds other clips: seed is 7 in the store and 8 now"):
+        fill(TinyDataset(seed=8), path, "2/2")
+    assert fill(dataset, path, "2/2") == 4
+    assert tree(finish_store(path).path) == tree(
+        render_store(dataset, tmp_path / "whole", recipe=dataset.recipe()).path
+    )
+
+
+def test_shards_of_another_store_are_not_complete(dataset: TinyDataset, store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "clips"
+    fill(dataset, path)
+    receipts = sorted(path.glob(".render/shards/*.json"))
+    foreign = json.loads(receipts[1].read_text())
+    for entry in foreign.values():
+        entry["store"] = "0" * 32
+    receipts[1].write_text(json.dumps(foreign))
+    with pytest.raises(StoreError, match=r"lacks 1 of 3 shards \(1\)"):
+        finish_store(path)
+    # Earlier versions did not say which store.
+    for receipt in (receipts[0], receipts[2]):
+        entries = json.loads(receipt.read_text())
+        receipt.write_text(
+            json.dumps({name: {k: v for k, v in e.items() if k != "store"} for name, e in entries.items()})
+        )
+    assert fill(dataset, path) == 4
+    finish_store(path)
+    assert tree(path) == tree(store.path)
+
+
+def test_a_receipt_that_cannot_be_read_is_not_called_absent(
+    dataset: TinyDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "clips"
+    fill(dataset, path, "1/3")
+    read = Path.read_bytes
+
+    def failing(file: Path) -> bytes:
+        if file.parent.name == "shards":
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(file))
+        return read(file)
+
+    monkeypatch.setattr(Path, "read_bytes", failing)
+    with pytest.raises(StoreError, match=r"00000000\.json, the receipt .* cannot be read \(Input/output error\)"):
+        fill(dataset, path)
+
+
+def test_what_went_wrong_is_not_hidden_by_clearing_up(
+    dataset: TinyDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreachable(self: Workspace) -> bool:
+        raise OSError(errno.ETIMEDOUT, "the server did not answer in time")
+
+    def interrupted(*_: object, advance: object) -> None:
+        monkeypatch.setattr(Workspace, "is_sealed", property(unreachable))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fill_store(dataset, tmp_path / "clips", recipe=dataset.recipe(), engine=interrupted)
+
+
 def test_clip_outside_the_store_is_refused(store: Store) -> None:
     with pytest.raises(StoreError, match=r"clip must be 0 to 9 in .*, got 10"):
         store.read_frames([10])

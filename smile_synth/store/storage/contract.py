@@ -80,6 +80,9 @@ class Storage(Protocol):
     def replace(self, name: str, data: bytes) -> None:
         """Give a file new content at once: a reader sees the old content or the new, never a part."""
 
+    def create(self, name: str, data: bytes) -> bool:
+        """Make a file at once, unless there is one; return False then, or where our own of a lost answer is there."""
+
     def publish(self, drafts: Mapping[str, Path]) -> None:
         """Put finished new files in their places, each as a whole, and have them there for good.
 

@@ -91,6 +91,9 @@ class LocalStorage:
     def replace(self, name: str, data: bytes) -> None:
         document.replace(self.location / name, data, drafts=self._workspace)
 
+    def create(self, name: str, data: bytes) -> bool:
+        return document.create(self.location / name, data, drafts=self._workspace)
+
     def publish(self, drafts: Mapping[str, Path]) -> None:
         targets = {self.location / name: draft for name, draft in drafts.items()}
         folders = {target.parent for target in targets}

@@ -1,7 +1,8 @@
 """A store under a prefix of an object store: S3 and what speaks its protocol, Google Cloud Storage, Azure Blob Storage.
 
 An object appears as a whole or not at all, so a shard is one ``put``. A new shard is put only where there is no object
-yet; the first writer owns it. Writers need no lock, because a second one finds the same bytes or stops.
+yet; the first writer owns it, and so it is with the document that says what is being rendered. Writers need no lock,
+because a second one finds the same bytes or stops.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
+import re
 import shutil
 import socket
+import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +35,8 @@ PIECE_NBYTES = 8 * 2**20
 DELETED_AT_ONCE = 1000
 # Seal and index of the largest shard there can be: what lies before them has its digest in the seal.
 TAIL_NBYTES = 2 * 2**20
+# Of a folder with the drafts of one shard.
+DRAFT_NAME = re.compile(r"\d+-(?P<process>\d+)-\w+")
 
 
 class ObjectFile:
@@ -152,6 +157,9 @@ class ObjectStorage:
     def replace(self, name: str, data: bytes) -> None:
         self._put(name, data, mode="overwrite")
 
+    def create(self, name: str, data: bytes) -> bool:
+        return self._put(name, data, mode="create")
+
     def publish(self, drafts: Mapping[str, Path]) -> None:
         # One after the other: the bytes of one shard of frames fill a network, and retries stay simple.
         for name, draft in drafts.items():
@@ -175,17 +183,18 @@ class ObjectStorage:
 
     @contextlib.contextmanager
     def drafts(self, part: str, shard: str) -> Iterator[Path]:
-        (drafts := self._drafts(part)).mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f"{shard}-{os.getpid()}-", dir=drafts))
+        # Whoever gave the command clears the drafts of its own machine only; workers may be on others.
+        self.clear_drafts(part)
+        folder = Path(tempfile.mkdtemp(prefix=f"{shard}-{os.getpid()}-", dir=self._drafts(part)))
         try:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
     def clear_drafts(self, part: str) -> None:
-        folder = self._drafts(part)
-        for draft in folder.iterdir() if folder.is_dir() else ():
-            if not _is_alive(draft.name.split("-")[1]):
+        for draft in self._drafts(part).iterdir():
+            named = DRAFT_NAME.fullmatch(draft.name)
+            if named and not _is_alive(named["process"]):
                 shutil.rmtree(draft, ignore_errors=True)
 
     def locked(self, name: str, *, shared: bool, busy: str) -> contextlib.AbstractContextManager[Any]:
@@ -193,8 +202,8 @@ class ObjectStorage:
 
     def _drafts(self, part: str) -> Path:
         store = sha256(str(self.location).encode()).hexdigest()[:16]
-        owner = f"smile-synth-drafts-{os.getuid()}"
-        return Path(tempfile.gettempdir()) / owner / f"{socket.gethostname()}-{store}-{part}"
+        owners = _private(Path(tempfile.gettempdir()) / f"smile-synth-drafts-{os.getuid()}")
+        return _private(owners / f"{socket.gethostname()}-{store}-{part}")
 
     def _has_any(self, prefix: str) -> bool:
         def request() -> bool:
@@ -224,6 +233,21 @@ class ObjectStorage:
                 f"{self.location / name} was written before, with other bytes: by another version of the packages, or "
                 f"for another store; delete it, or give --out another place, and run the same command again"
             )
+
+
+def _private(folder: Path) -> Path:
+    """Return a folder that is ours alone, made if there is none: the temporary folder is mostly everybody's."""
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
+        raise StoreError(
+            f"{folder}, where drafts of shards should lie, is not a folder of yours; somebody else made it: set TMPDIR "
+            f"to a folder of your own"
+        )
+    if stat.S_IMODE(status.st_mode) != 0o700:
+        folder.chmod(0o700)
+    return folder
 
 
 def _mapped(draft: Path) -> mmap.mmap:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -275,6 +276,64 @@ def test_a_server_that_is_silent_can_be_interrupted(tmp_path: Path) -> None:
     assert process.returncode == 130
     assert said == b"smile-synth: interrupted; run the same command again to resume\n"
     assert time.monotonic() - interrupted < STALL_S
+
+
+def test_closing_a_loader_does_not_wait_for_a_server_that_is_down(
+    pair: tuple[Store, Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def down(file: ObjectFile, offset: int, nbytes: int) -> memoryview:
+        return client.ask(pair[1].path, refused)  # type: ignore[arg-type]
+
+    def refused() -> memoryview:
+        raise client.RequestError(errno.ECONNREFUSED, "no connection to the server", "url", may_pass=True)
+
+    monkeypatch.setattr(ObjectFile, "_range", down)
+    loader = Loader([pair[1]], batch_size=10, seed=0, prefetch=0)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(next, iter(loader))
+        time.sleep(1.0)
+        assert not waiting.done()
+        began = time.monotonic()
+        loader.close()
+        assert time.monotonic() - began < 5
+        with pytest.raises((StoreError, CancelledError)):
+            waiting.result()
+
+
+@pytest.mark.parametrize("kind", ["open", "link", "foreign"])
+def test_drafts_lie_in_a_folder_of_our_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    storage, owners = storage_of("memory://drafts"), tmp_path / f"smile-synth-drafts-{os.getuid()}"
+    (elsewhere := tmp_path / "elsewhere" / "checkpoint-12000-1").mkdir(parents=True)
+    if kind == "link":
+        owners.symlink_to(elsewhere.parent)
+    else:
+        owners.mkdir()
+        owners.chmod(0o777)
+    if kind == "foreign":
+        monkeypatch.setattr("os.getuid", lambda: 12345)
+        owners.rename(tmp_path / "smile-synth-drafts-12345")
+    if kind == "open":
+        with storage.drafts("", "00000001") as folder:
+            assert [path.stat().st_mode & 0o777 for path in (folder, folder.parent, owners)] == [0o700] * 3
+    else:
+        with pytest.raises(StoreError, match=r"is not a folder of yours; .*TMPDIR"), storage.drafts("", "00000001"):
+            pass
+    assert elsewhere.is_dir()
+
+
+def test_drafts_of_dead_processes_are_removed_where_they_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    storage = storage_of("memory://drafts")
+    with storage.drafts("", "00000001") as living:
+        dead = living.with_name(f"00000002-{2**22 + 1}-abc_1")
+        others = living.with_name("checkpoint-12000"), living.with_name("notes")
+        for path in (dead, *others):
+            path.mkdir()
+        with storage.drafts("", "00000003"):
+            assert living.is_dir()
+            assert not dead.exists()
+            assert all(other.is_dir() for other in others)
 
 
 def test_a_forked_process_is_refused(pair: tuple[Store, Store], monkeypatch: pytest.MonkeyPatch) -> None:

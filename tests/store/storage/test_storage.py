@@ -101,3 +101,10 @@ def test_a_storage_goes_to_another_process_without_credentials(bucket_url: str) 
     packed = pickle.dumps(storage)
     assert b"test-secret" not in packed
     assert pickle.loads(packed).location == storage.location
+
+
+def test_of_several_who_create_a_file_one_succeeds(storage: Storage) -> None:
+    assert storage.create("job.json", b"first")
+    assert not storage.create("job.json", b"second")
+    assert storage.read("job.json") == b"first"
+    assert set(storage.list()) == {"job.json"}
