@@ -113,9 +113,12 @@ class Store:
         Raises:
             NoSuchClipError: there is none of this number.
         """
-        if not -self.num_clips <= clip < self.num_clips:
-            raise NoSuchClipError(f"clip must be 0 to {self.num_clips - 1} in {self.path}, got {clip}")
+        self._check_number(clip, first=-self.num_clips)
         return StoredClip(self, int(clip) % self.num_clips)
+
+    def _check_number(self, clip: int, *, first: int) -> None:
+        if not first <= clip < self.num_clips:
+            raise NoSuchClipError(f"clip must be 0 to {self.num_clips - 1} in {self.path}, got {clip}")
 
     def __iter__(self) -> Iterator[StoredClip]:
         return (StoredClip(self, clip) for clip in range(self.num_clips))
@@ -233,15 +236,10 @@ class Store:
             uint8 (B, T, H, W, 3).
 
         Raises:
-            StoreError: there is no such clip.
+            NoSuchClipError: there is no such clip.
             DamagedStoreError: a chunk is damaged; names array, shard and clip.
         """
-        numbers = [int(clip) for clip in clips]
-        for clip in numbers:
-            if not 0 <= clip < self.num_clips:
-                raise StoreError(f"clip must be 0 to {self.num_clips - 1} in {self.path}, got {clip}")
-        reader = self.reader("frames")
-        return self._read_clips(reader, numbers)
+        return self._read_clips(self.reader("frames"), clips)
 
     def read_motion(self, clips: Sequence[int] | npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.float32]:
         """Return the motion of some clips.
@@ -254,12 +252,12 @@ class Store:
 
         Raises:
             StoreError: the store holds no motion.
+            NoSuchClipError: there is no such clip.
             DamagedStoreError: a chunk is damaged; names array, shard and clip.
         """
-        reader = self.reader("motion")
-        return self._read_clips(reader, [int(clip) for clip in clips]).astype(np.float32)
+        return self._read_clips(self.reader("motion"), clips).astype(np.float32)
 
-    def rows(self, name: str, clips: Sequence[int]) -> npt.NDArray[Any]:
+    def rows(self, name: str, clips: Sequence[int] | npt.NDArray[np.integer[Any]]) -> npt.NDArray[Any]:
         """Return an array's values for some clips, without reading the others.
 
         Args:
@@ -268,11 +266,17 @@ class Store:
 
         Raises:
             StoreError: there is no such array.
+            NoSuchClipError: there is no such clip.
             DamagedStoreError: a chunk is damaged; names array, shard and clip.
         """
         return self._read_clips(self.reader(name), clips)
 
-    def _read_clips(self, reader: ClipReader, clips: Sequence[int]) -> npt.NDArray[Any]:
+    def _read_clips(
+        self, reader: ClipReader, numbers: Sequence[int] | npt.NDArray[np.integer[Any]]
+    ) -> npt.NDArray[Any]:
+        clips = [int(clip) for clip in numbers]
+        for clip in clips:
+            self._check_number(clip, first=0)
         values = np.empty((len(clips), *reader.spec.item_shape), np.dtype(reader.spec.dtype).newbyteorder("<"))
         order = np.argsort(clips, kind="stable").tolist()
 

@@ -19,6 +19,7 @@ from smile_synth.store import Store, code, convert, render_store
 from smile_synth.store.convert import materialise, slim
 from smile_synth.store.layout import CLIPS_PER_CHUNK, shard_file
 from smile_synth.store.manifest import virtual_document
+from smile_synth.store.reader import NoSuchClipError
 from smile_synth.store.verify import repair_store, rerender, verify_store
 
 CLIPS = 70
@@ -83,6 +84,14 @@ def test_every_array_reads_as_from_a_full_store(both: tuple[Store, Store]) -> No
             virtual.reader(spec.name).read_into(clip, ours)
             full.reader(spec.name).read_into(clip, theirs)
             assert ours.tobytes() == theirs.tobytes(), (spec.name, clip)
+
+
+@pytest.mark.parametrize("number", [-1, CLIPS])
+def test_no_array_has_clips_outside_of_the_store(both: tuple[Store, Store], number: int) -> None:
+    for store in both:
+        for read in (store.read_frames, store.read_motion, lambda clips, store=store: store.rows("boxes", clips)):
+            with pytest.raises(NoSuchClipError, match=f"clip must be 0 to 69 in .*, got {number}"):
+                read([0, number])
 
 
 def test_any_zarr_library_reads_the_small_arrays(both: tuple[Store, Store]) -> None:
