@@ -14,6 +14,11 @@ import numpy.typing as npt
 PAGE_NBYTES = 4096
 
 
+def batches_held(prefetch: int) -> int:
+    """Return how many batches are in memory at once: those read ahead, one being filled, one in use."""
+    return prefetch + 2
+
+
 @dataclass(frozen=True)
 class BatchShape:
     """The arrays of a batch of rendered clips.

@@ -20,7 +20,7 @@ import numpy as np
 
 from smile_synth.errors import ClusterError
 from smile_synth.generator.dataset import Dataset
-from smile_synth.machine.processes import leave_interrupts_to_parent, single_threaded
+from smile_synth.machine.processes import serve_parent, single_threaded
 from smile_synth.recipe.recipe import Recipe
 from smile_synth.store import Store
 from smile_synth.store.build import build_shard
@@ -121,7 +121,7 @@ def measure(recipe: Recipe, dataset: Dataset, folder: Path, *, seconds: float, w
         recipe: with a section ``dataset``.
         dataset: that section's.
         folder: an empty one; the sample stays in it.
-        seconds: about how long to render; at least three shards a process.
+        seconds: about how long to render; at least ``SHARDS_A_WORKER`` shards a process on average.
         workers: processes, as many as there are cores here.
 
     Raises:
@@ -250,9 +250,7 @@ class _MeasuringEngine:
         advance: Callable[[int], None],
     ) -> None:
         packed = pickle.dumps((dataset, layout, workspace))
-        pool = ProcessPoolExecutor(
-            self.workers, mp_context=get_context("spawn"), initializer=leave_interrupts_to_parent
-        )
+        pool = ProcessPoolExecutor(self.workers, mp_context=get_context("spawn"), initializer=serve_parent)
         try:
             with single_threaded():
                 self._build(pool, packed, layout, shards, advance)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from smile_synth.loader.memory import batches_held
 from smile_synth.masking.grid import TokenGrid, num_masked
 from smile_synth.model.student import build_student
 from smile_synth.recipe.pretrain import PretrainParams
@@ -18,8 +19,6 @@ from smile_synth.training.objective import Objective
 from smile_synth.training.stages import MaskedStage, plan_stages
 
 BFLOAT16_NBYTES = 2
-# Batches in memory at once: two read ahead, one being filled, one in use.
-BATCHES_HELD = 4
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,8 @@ class TrainingCost:
         canvas = self.grid.canvas
         clip = canvas.num_frames * canvas.height * canvas.width * 3
         largest = max(cost.stage.clips_per_batch for cost in self.stages)
-        return BATCHES_HELD * -(-largest // ranks) * clip + 2 * 8 * num_clips
+        held = batches_held(self.params.loading.prefetch_batches)
+        return held * -(-largest // ranks) * clip + 2 * 8 * num_clips
 
 
 def training_cost(recipe: Recipe, canvas: Canvas, num_clips: int) -> TrainingCost:

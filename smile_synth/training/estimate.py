@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from smile_synth.loader.loader import Loader
+from smile_synth.loader.memory import batches_held
 from smile_synth.progress import format_duration
 from smile_synth.recipe.recipe import Recipe
 from smile_synth.store import Store
@@ -23,8 +24,6 @@ from smile_synth.training.stages import MaskedStage
 
 CLIPS_TO_TIME = 4
 PATIENCE_S = 3.0
-# Batches in memory at once: two read ahead, one being filled, one in use.
-BATCHES_HELD = 4
 
 Rows = list[tuple[str, str]]
 
@@ -116,7 +115,7 @@ def _memory(job: Job, learner: Learner, stage: MaskedStage, timed: int) -> str:
     frames = job.grid.canvas.num_frames * job.grid.canvas.height * job.grid.canvas.width * 3
     a_clip = learner.cost(stage.mask).activation_bytes(value_nbytes) + frames * value_nbytes
     # On a CPU the batches that are read ahead are in the same memory.
-    held = share * (BATCHES_HELD if job.world.device.type == "cpu" else 1)
+    held = share * (batches_held(job.params.loading.prefetch_batches) if job.world.device.type == "cpu" else 1)
     rest = max(0, at_a_time - timed) * a_clip + max(0, held - timed) * frames
     state = state_bytes(learner.num_parameters, ema=job.params.ema_decay is not None)
     return (

@@ -58,6 +58,13 @@ def cost() -> TrainingCost:
     return training_cost(load_recipe("videomae-vit-b", PIXELS), Canvas(224, 224, 16), 10_000_000)
 
 
+def test_batches_read_ahead_are_in_the_memory_of_a_host(cost: TrainingCost) -> None:
+    batch = 2048 / 8 * 16 * 224 * 224 * 3
+    assert cost.host_nbytes(8, 0) == 4 * batch
+    more = cost.params.loading.model_copy(update={"prefetch_batches": 8})
+    assert replace(cost, params=cost.params.model_copy(update={"loading": more})).host_nbytes(8, 0) == 10 * batch
+
+
 def test_rendering_is_start_then_shards_in_turn_then_sealing() -> None:
     forecast = rendering()
     assert forecast.num_shards == 156_250
