@@ -228,9 +228,9 @@ def _add_points(
             continue
         x = left + i + 0.5 - c
         u, v = np.floor((e * x - b * y) / area), np.floor((a * y - d * x) / area)
-        # Filtering spreads a texture a little beyond its border; written so that NaN stays inside too.
-        column = int(min(max(u, 0.0), width - 1.0))
-        texel = start + int(min(max(v, 0.0), height - 1.0)) * width + column
+        # Filtering spreads a texture a little beyond its border. 0.0 comes first, which NaN does not replace.
+        column = int(min(max(0.0, u), width - 1.0))
+        texel = start + int(min(max(0.0, v), height - 1.0)) * width + column
         now = place_5[4] + parts_N[texel] * num_frames + t
         x1, y1 = _projected(projections_M34[now], points_N3[texel])
         x2, y2 = _projected(projections_M34[now + 1], points_N3[texel])
