@@ -13,7 +13,9 @@ from pathlib import Path
 
 from tiny import TinyDataset, TinyParams, tree
 
+from smile_synth.plan.sample import _MeasuringEngine
 from smile_synth.store import render_store
+from smile_synth.store.writer import fill_store
 
 SLOW_CLIPS = TinyParams(seconds_a_clip=0.01)
 
@@ -96,7 +98,7 @@ def _render_and_die(path: Path, step: int) -> None:
 
 
 def main() -> None:
-    """Run what the command line names: moments, workers, steps, or one plain rendering."""
+    """Run what the command line names: moments, workers, steps, a sample for a plan, or one plain rendering."""
     what, folder = sys.argv[1], Path(sys.argv[2])
     if what == "moments":
         print(moments(folder, 20, 0))  # noqa: T201
@@ -104,6 +106,9 @@ def main() -> None:
         print(moments(folder, 5, 2))  # noqa: T201
     elif what == "steps":
         print(steps(folder))  # noqa: T201
+    elif what == "measure":
+        made = dataset(TinyParams(seconds_a_clip=1.0))
+        fill_store(made, folder, recipe=made.recipe(), engine=_MeasuringEngine(2))
     else:
         # Tests that a shell runs in the background inherit an ignored Ctrl-C.
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -8,7 +8,7 @@ from smile_synth.errors import LoaderError
 from smile_synth.loader.batch import ClipFeatures
 from smile_synth.store import Store
 from smile_synth.store.rendering import ClipReader
-from smile_synth.store.stream import Stream
+from smile_synth.store.stream import MOST_CLIPS, Stream
 
 
 def check_streams(stores: Sequence[Store], weights: Sequence[float] | None, first_clip: int) -> None:
@@ -23,6 +23,8 @@ def check_streams(stores: Sequence[Store], weights: Sequence[float] | None, firs
         raise LoaderError(f"weights mix several stores, {streams[0].path} is one stream; leave loading.weights out")
     if first_clip and not streams:
         raise LoaderError(f"first_clip says where a stream starts, got {first_clip} for a store")
+    if not 0 <= first_clip < MOST_CLIPS:
+        raise LoaderError(f"first_clip must be 0 to {MOST_CLIPS - 1}, got {first_clip}")
 
 
 def check_stores(stores: Sequence[Store]) -> None:

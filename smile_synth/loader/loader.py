@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import lru_cache
 from types import TracebackType
@@ -32,11 +33,12 @@ from smile_synth.loader.checks import (
 from smile_synth.loader.memory import BatchShape
 from smile_synth.loader.order import epoch_order, epoch_quotas
 from smile_synth.loader.pool import RenderPool, Task
-from smile_synth.machine.cores import num_cores
+from smile_synth.machine.cores import cores_of_a_rank, num_cores
 from smile_synth.store import Store
 from smile_synth.store.fetching import ahead
 from smile_synth.store.rendering import ClipReader
 from smile_synth.store.spec import ArraySpec
+from smile_synth.store.storage.client import give_up_with
 from smile_synth.store.storage.contract import IN_FLIGHT
 from smile_synth.store.stream import MOST_CLIPS, Stream
 
@@ -67,6 +69,7 @@ class Loader:
     The order is a pure function of (seed, epoch). Clips are read by threads, straight into the batch; memory is that
     of ``prefetch`` + 1 batches and those that the caller still holds. Clips of virtual stores and streams are rendered
     by processes, straight into the batch too. The clips of a stream come in the order of their numbers, none twice.
+    What cannot be read is raised again by the next call, until ``load_position(loader.position)`` has it tried again.
 
     Args:
         stores: what to read; all of one canvas. A stream is read alone.
@@ -142,10 +145,15 @@ class Loader:
         self._order = lru_cache(maxsize=2)(self._make_order)
         self._pool, self._buffers = self._make_buffers(render_workers, motions[0].spec if motions else None)
         self._pending: deque[_Reading] = deque()
+        # Their memory may still be written into.
+        self._dropped: list[_Reading] = []
         self._next = self._issued = _Offset()
         self._is_remote = any(store.storage.is_remote for store in stores)
         threads = threads or (IN_FLIGHT if self._is_remote else num_cores())
-        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="smile-synth-loader")
+        self._is_closing = threading.Event()
+        self._executor = ThreadPoolExecutor(
+            threads, thread_name_prefix="smile-synth-loader", initializer=give_up_with, initargs=(self._is_closing,)
+        )
 
     @property
     def canvas_shape(self) -> tuple[int, int, int, int]:
@@ -191,10 +199,11 @@ class Loader:
 
     def close(self) -> None:
         """Stop reading, and say what was skipped."""
-        self._drop_pending()
-        self._executor.shutdown(cancel_futures=True)
+        self._is_closing.set()
         if self._pool is not None:
             self._pool.close()
+        self._drop_pending()
+        self._executor.shutdown(cancel_futures=True)
         if self.skipped:
             named = ", ".join(f"{path} clip {clip}" for path, clip in self.skipped[:5])
             LOG.warning("%d damaged clips were skipped: %s", len(self.skipped), named)
@@ -238,7 +247,7 @@ class Loader:
         if not rendered:
             return None, OwnBuffers(shape, pin=self._pin)
         datasets = [self.stores[place].renderer.dataset for place in rendered]
-        pool = RenderPool(datasets, shape, num_workers=render_workers or cores_of_a_rank())
+        pool = RenderPool(datasets, shape, num_workers=render_workers or cores_of_a_rank(os.environ, num_cores()))
         return pool, SharedBuffers(shape, pool, pin=self._pin)
 
     def _fingerprint(self) -> str:
@@ -260,22 +269,44 @@ class Loader:
         return _Offset(at.epoch + 1, 0) if is_over else at
 
     def _take(self) -> Batch:
-        while len(self._pending) <= self._prefetch:
-            self._pending.append(self._issue())
-        reading = self._pending.popleft()
+        while len(self._pending) <= self._prefetch and self._has_clips(self._issued):
+            self._issue()
+        if not self._pending:
+            raise LoaderError(
+                f"the clips of {self.stores[0].path} are used up: their numbers end at {MOST_CLIPS - 1}; begin a "
+                f"stream with another seed in its recipe"
+            )
+        reading = self._pending[0]
         began = time.perf_counter()
         for task in reading.tasks:
             task.result()
         self.wait_seconds += time.perf_counter() - began
         self._replace_damaged(reading)
+        # Not before it is complete: an error, or Ctrl-C, must not cost a batch.
+        self._pending.popleft()
         self._next = _Offset(reading.batch.position["epoch"], reading.batch.position["offset"])
         return reading.batch
 
-    def _issue(self) -> _Reading:
+    def _has_clips(self, at: _Offset) -> bool:
+        """Whether there is a batch: a stream ends once its numbers are used up."""
+        end = self._first_clip + at.epoch * self._num_clips + at.offset + self.batch_size
+        return not self._is_stream or end <= MOST_CLIPS
+
+    def _issue(self) -> None:
         at = self._issued
-        self._issued = self._normalised(_Offset(at.epoch, at.offset + self.batch_size))
-        batch, memory = self._plan(at)
+        after = self._normalised(_Offset(at.epoch, at.offset + self.batch_size))
+        batch, memory = self._plan(at, after)
         reading = _Reading(batch)
+        try:
+            self._submit(reading, memory)
+        except BaseException:
+            self._dropped.append(reading)
+            raise
+        self._pending.append(reading)
+        self._issued = after
+
+    def _submit(self, reading: _Reading, memory: int) -> None:
+        batch = reading.batch
         for rows in self._tasks(batch):
             place = int(batch.store_B[rows[0]])
             if self._pool is not None and place in self._place_in_pool:
@@ -283,7 +314,6 @@ class Loader:
                 reading.tasks.append(self._pool.submit(Task(memory, tuple(rows), self._place_in_pool[place], clips)))
             if place in self._readers or self._features:
                 reading.tasks.append(self._executor.submit(self._read, reading, rows))
-        return reading
 
     def _tasks(self, batch: Batch) -> list[list[int]]:
         """Return the rows that each task reads; they are of one store, and neighbours where that saves requests."""
@@ -293,8 +323,8 @@ class Loader:
         by_store = np.split(order, np.flatnonzero(np.diff(places[order])) + 1)
         return [rows[at : at + size].tolist() for rows in by_store for at in range(0, len(rows), size)]
 
-    def _plan(self, at: _Offset) -> tuple[Batch, int]:
-        """Return a batch whose clips are not read yet, and the number of its memory."""
+    def _plan(self, at: _Offset, after: _Offset) -> tuple[Batch, int]:
+        """Return the batch between two places, whose clips are not read yet, and the number of its memory."""
         first = self.rank * self._local_size
         places = at.offset + first + np.arange(self._local_size)
         if self._is_stream:
@@ -312,7 +342,7 @@ class Loader:
             first=first,
             epoch=at.epoch,
             step=at.offset // self.batch_size,
-            position=self._describe(self._issued),
+            position=self._describe(after),
             motion_BTHW2=memory.motion_BTHW2,
             features_BND=self._empty_features(),
         )
@@ -366,14 +396,9 @@ class Loader:
                     tensor[row] = tensor[source]
 
     def _drop_pending(self) -> None:
-        for reading in self._pending:
-            for task in reading.tasks:
-                task.cancel()
+        self._dropped += self._pending
         self._pending.clear()
         self._issued = self._next
-
-
-def cores_of_a_rank() -> int:
-    """Return how many cores each of the training processes on this host has for itself, at least 1."""
-    ranks = os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("SLURM_NTASKS_PER_NODE") or "1"
-    return max(1, num_cores() // max(1, int(ranks))) if ranks.isdecimal() else num_cores()
+        # A process keeps the tasks that it has at hand, and writes into their memory until they are done.
+        wait([task for reading in self._dropped for task in reading.tasks if not task.cancel()])
+        self._dropped.clear()

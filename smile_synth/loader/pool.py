@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from smile_synth.errors import GeneratorError, LoaderError, SceneError, SmileSynthError
+from smile_synth.errors import GeneratorError, LoaderError, SceneError, SmileSynthError, in_one_line
 from smile_synth.generator.dataset import Dataset
 from smile_synth.loader.memory import BatchShape, SharedMemory
-from smile_synth.machine.processes import end_with_parent, leave_interrupts_to_parent, single_threaded
+from smile_synth.machine.processes import serve_parent, single_threaded
 from smile_synth.render import render_into
 
 # Tasks that a process has at hand: it need not wait for us, who may be kept from the interpreter by a training.
@@ -82,6 +82,7 @@ class RenderPool:
         self._workers: list[_Worker] = []
         self._num_workers = num_workers
         self._collector: threading.Thread | None = None
+        self._has_started = threading.Event()
 
     @property
     def process_ids(self) -> list[int]:
@@ -89,13 +90,16 @@ class RenderPool:
         return [worker.process.pid for worker in self._workers if worker.process.pid is not None]
 
     def share(self) -> tuple[int, SharedMemory]:
-        """Return new memory for a batch, which all processes know, and its number; the first call starts them.
-
-        Raises:
-            LoaderError: a process cannot be started.
-        """
-        if self._collector is None and self._failure is None:
-            self._start()
+        """Return new memory for a batch, which all processes know, and its number; the first call starts them."""
+        # Not before there is something to render: a loader that is only asked for its length needs no processes.
+        if self._collector is None:
+            packed = pickle.dumps((self._datasets, self._shape))
+            self._wake_here, self._wake_there = multiprocessing.Pipe(duplex=False)
+            self._collector = threading.Thread(
+                target=self._collect, args=(packed,), name="smile-synth-render", daemon=True
+            )
+            self._collector.start()
+        self._has_started.wait()
         memory = SharedMemory(self._shape.nbytes)
         with self._lock:
             number, self._num_memories = self._num_memories, self._num_memories + 1
@@ -112,7 +116,8 @@ class RenderPool:
         """Have clips rendered.
 
         Returns:
-            Done once they lie in the memory; raises GeneratorError or LoaderError with clip, seed and how to repeat it.
+            Done once they lie in the memory; raises GeneratorError or LoaderError, with clip, seed and how to repeat it
+            unless a process cannot be started or reached.
         """
         future: Future[None] = Future()
         with self._lock:
@@ -132,10 +137,8 @@ class RenderPool:
             self._collector.join()
         self._end_processes()
 
-    def _start(self) -> None:
-        # Not before there is something to render: a loader that is only asked for its length needs no processes.
+    def _start(self, packed: bytes) -> None:
         context = multiprocessing.get_context("spawn")
-        packed = pickle.dumps((self._datasets, self._shape))
         try:
             with single_threaded():
                 for _ in range(self._num_workers):
@@ -143,15 +146,11 @@ class RenderPool:
             for worker in self._workers:
                 worker.connection.send_bytes(packed)
         except (OSError, MemoryError) as error:
-            self._end_processes()
             reason = error.strerror if isinstance(error, OSError) and error.strerror else "not enough memory"
             raise LoaderError(
                 f"a process that renders clips could not be started ({reason}); use fewer: "
                 f"pretrain.loading.render_workers=1"
             ) from error
-        self._wake_here, self._wake_there = context.Pipe(duplex=False)
-        self._collector = threading.Thread(target=self._collect, name="smile-synth-render", daemon=True)
-        self._collector.start()
 
     def _hand_out(self) -> None:
         while self._waiting:
@@ -169,7 +168,14 @@ class RenderPool:
             except OSError:
                 return  # it has died, which the collector will say
 
-    def _collect(self) -> None:
+    def _collect(self, packed: bytes) -> None:
+        # Here, because processes end with the thread that starts them: this one lives as long as they are needed.
+        try:
+            self._start(packed)
+        except LoaderError as error:
+            self._fail(error)
+        finally:
+            self._has_started.set()
         while not self._is_closed and self._failure is None:
             busy = [worker.connection for worker in self._workers]
             sentinels = [worker.process.sentinel for worker in self._workers]
@@ -178,8 +184,10 @@ class RenderPool:
                 for worker in self._workers:
                     self._take_results(worker)
                     self._check_time(worker)
-            except (SmileSynthError, OSError, MemoryError) as error:
+            except SmileSynthError as error:
                 self._fail(error)
+            except (OSError, MemoryError) as error:
+                self._fail(LoaderError(f"the processes that render clips cannot be reached ({in_one_line(error)})"))
         if self._is_closed:
             self._fail(LoaderError("the loader was closed"))
 
@@ -188,8 +196,11 @@ class RenderPool:
         try:
             while worker.connection.poll():
                 number, failure = worker.connection.recv()
-                if failure is not None:
+                if isinstance(failure, SmileSynthError):
                     raise failure
+                if failure is not None:
+                    reason = in_one_line(failure)
+                    raise LoaderError(f"a process that renders clips failed ({reason}) {self._place(worker)}")
                 with self._lock:
                     future = worker.tasks.pop(number)
                     self._hand_out()
@@ -199,18 +210,17 @@ class RenderPool:
         if not is_alive:
             raise self._death(worker)
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: SmileSynthError) -> None:
         with self._lock:
-            self._failure = error if isinstance(error, SmileSynthError) else LoaderError(str(error))
-            futures = [future for _, _, future in self._waiting]
+            self._failure = error
+            futures = [future for _, _, future in self._waiting if future.set_running_or_notify_cancel()]
             futures += [future for worker in self._workers for future in worker.tasks.values()]
             self._waiting.clear()
             for worker in self._workers:
                 worker.tasks.clear()
         self._end_processes()
         for future in futures:
-            if not future.cancelled():
-                future.set_exception(self._failure)
+            future.set_exception(error)
 
     def _end_processes(self) -> None:
         for worker in self._workers:
@@ -256,8 +266,7 @@ def _started(context: SpawnContext) -> _Worker:
 
 
 def _work(connection: Connection, state: Any) -> None:
-    leave_interrupts_to_parent()
-    end_with_parent()
+    serve_parent()
     number = -1
     try:
         datasets, shape = pickle.loads(connection.recv_bytes())

@@ -165,7 +165,8 @@ class ClipStream(IterableDataset[Any]):
 
     Items are those of ``ClipDataset``. Each worker reads every so-many-th clip of the order, so an epoch has every clip
     once, whatever their number. Nothing but (seed, epoch) decides the order: call ``set_epoch`` before each epoch, as
-    the Trainer of Hugging Face does, or let ``epochs`` be None and stop by steps.
+    the Trainer of Hugging Face does, or let ``epochs`` be None and stop by steps. Processes that train together must do
+    the latter: ranks and workers can have a clip more than others, and so a batch.
 
     Args:
         stores, labels, boxes, motion, transform: as for ``ClipDataset``.

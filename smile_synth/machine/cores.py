@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 
@@ -20,6 +21,27 @@ def num_cores() -> int:
     else:
         allowed = os.cpu_count() or 1
     return max(1, int(min(allowed, quota_of(Path("/")))))
+
+
+def cores_of_a_rank(environment: Mapping[str, str], cores: int) -> int:
+    """Return how many cores each of the processes that train together on this host has for itself, at least 1.
+
+    Args:
+        environment: such as ``os.environ``, with the variables of torchrun or Slurm.
+        cores: that this process may use.
+    """
+    ranks = environment.get("LOCAL_WORLD_SIZE", "")
+    # A batch script without srun has Slurm's numbers too, but is one process: only a step counts.
+    if not ranks and "SLURM_STEP_ID" in environment and cores >= _number(environment.get("SLURM_CPUS_ON_NODE", "")):
+        # With fewer cores than the step has here, srun has bound each task to its own already.
+        ranks = environment.get("SLURM_STEP_TASKS_PER_NODE") or environment.get("SLURM_NTASKS_PER_NODE", "")
+    return max(1, cores // max(1, _number(ranks)))
+
+
+def _number(text: str) -> int:
+    """Return the first number of a list such as ``8(x2),4``, 0 where there is none."""
+    found = re.match(r"\d+", text)
+    return int(found[0]) if found else 0
 
 
 def quota_of(root: Path) -> float:

@@ -34,6 +34,7 @@ def launch(command: Sequence[str], processes: int) -> int:
         "OMP_NUM_THREADS": str(max(1, num_cores() // processes)),
         **os.environ,
         "WORLD_SIZE": str(processes),
+        "LOCAL_WORLD_SIZE": str(processes),
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(_free_port()),
     }

@@ -34,13 +34,13 @@ def single_threaded() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def leave_interrupts_to_parent() -> None:
-    """Ignore Ctrl-C, which a terminal sends to all processes; the parent decides what it means."""
+def serve_parent() -> None:
+    """Leave Ctrl-C to the parent, and have this process end as soon as its parent has, however that ends.
+
+    On Linux it also ends with the thread that started it, which must live as long as the process is needed.
+    """
+    # A terminal sends it to all processes; the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def end_with_parent() -> None:
-    """Have this process end as soon as its parent has, however that ends."""
     if sys.platform == "linux":
         # The kernel ends even a process that is stopped, or holds the interpreter in compiled code.
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -301,6 +301,21 @@ def test_damaged_chunk_stops_the_run_by_name(tmp_path: Path) -> None:
         take(loader, 2)
 
 
+def test_a_batch_that_could_not_be_read_is_not_lost(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "clips", clips=20)
+    damage(store, 13)
+    with Loader([store], batch_size=4, seed=0) as loader, Loader([store], batch_size=4, seed=0) as reference:
+        good: list[Batch] = []
+        for _ in range(2):
+            with pytest.raises(DamagedStoreError, match="clip 13"):
+                good += iter(loader)
+        damage(store, 13)
+        loader.load_position(loader.position)
+        good += take(loader, 5 - len(good))
+        assert clips_of(good) == clips_of(take(reference, 5))
+        assert sorted(clips_of(good)) == list(range(20))
+
+
 def test_damaged_chunk_is_skipped_counted_and_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     store = make_store(tmp_path / "clips", clips=20)
     damage(store, 13)

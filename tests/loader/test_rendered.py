@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from smile_synth.loader.loader import Loader
 from smile_synth.loader.memory import BatchShape, SharedMemory
 from smile_synth.recipe.recipe import Recipe, load_recipe
 from smile_synth.store import Store, render_store
-from smile_synth.store.stream import Stream
+from smile_synth.store.stream import MOST_CLIPS, Stream
 
 RECIPE = """
 name: small
@@ -53,8 +54,23 @@ class Faulty(Generator[Params]):
         if background[0, 0, 0] % 8 == 0:
             if os.environ["FAULT"] == "raise":
                 raise ValueError("as it was told")
+            if os.environ["FAULT"] == "wait":
+                time.sleep(0.4)
+                return Scene(canvas, background)
             os._exit(3)
         return Scene(canvas, background)
+"""
+
+
+EXHAUSTING = """
+import multiprocessing
+import smile_synth.loader.pool
+
+def exhausted(*_):
+    raise MemoryError
+
+if multiprocessing.parent_process() is not None:
+    smile_synth.loader.pool.render_into = exhausted
 """
 
 
@@ -165,6 +181,71 @@ def test_streams_are_not_mixed(small: Recipe, stores: tuple[Store, Store]) -> No
         Loader([stream], batch_size=2, seed=0, weights=[1.0])
     with pytest.raises(LoaderError, match="first_clip"):
         Loader([stores[0]], batch_size=2, seed=0, first_clip=4)
+    for first_clip in (-1, MOST_CLIPS):
+        with pytest.raises(LoaderError, match="first_clip must be 0 to 999999999"):
+            Loader([stream], batch_size=2, seed=0, first_clip=first_clip)
+
+
+def test_a_stream_ends_where_its_numbers_do(small: Recipe) -> None:
+    with Loader([Stream(small)], batch_size=8, seed=1, render_workers=1, first_clip=MOST_CLIPS - 20) as loader:
+        assert [int(batch.clips_B[-1]) for batch in take(loader, 2)] == [MOST_CLIPS - 13, MOST_CLIPS - 5]
+        with pytest.raises(LoaderError, match="clips of stream:small are used up: their numbers end at 999999999"):
+            next(iter(loader))
+
+
+def slow_stream(folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Stream, int]:
+    """Return clips of which every eighth takes long, and the number of the clip before the first of these."""
+    (folder / "faulty.py").write_text(FAULTY)
+    monkeypatch.setenv("FAULT", "wait")
+    stream = Stream(recipe(folder, "faulty.py:Faulty"))
+    is_slow = stream.read_frames(range(1, 40))[:, 0, 0, 0, 0] % 8 == 0
+    return stream, int(np.flatnonzero(is_slow)[0])
+
+
+def test_memory_is_not_used_again_while_a_process_writes_into_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream, first = slow_stream(tmp_path, monkeypatch)
+    with Loader([stream], batch_size=1, seed=1, render_workers=2, prefetch=3, first_clip=first) as loader:
+        beginning = loader.position
+        next(iter(loader))
+        # A process is at the slow clip.
+        loader.load_position({**beginning, "offset": 20})
+        batches = take(loader, 8)
+        time.sleep(0.5)
+        for batch in batches:
+            np.testing.assert_array_equal(batch.frames_BTHWC.numpy(), stream.read_frames(batch.clips_B.numpy()))
+
+
+def test_ctrl_c_while_a_batch_is_awaited_loses_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream, first = slow_stream(tmp_path, monkeypatch)
+    main = threading.main_thread().ident
+    assert main is not None
+    with Loader([stream], batch_size=1, seed=1, render_workers=1, prefetch=0, first_clip=first) as loader:
+        next(iter(loader))
+        threading.Timer(0.1, signal.pthread_kill, (main, signal.SIGINT)).start()
+        with pytest.raises(KeyboardInterrupt):
+            next(iter(loader))
+        assert [batch.clips_B.tolist() for batch in take(loader, 2)] == [[first + 1], [first + 2]]
+
+
+def test_processes_outlive_the_thread_that_first_asked_for_a_batch(stores: tuple[Store, Store]) -> None:
+    with Loader([stores[1]], batch_size=8, seed=1, render_workers=1) as loader:
+        asking = threading.Thread(target=next, args=(iter(loader),))
+        asking.start()
+        asking.join()
+        time.sleep(0.5)
+        assert len(take(loader, 8)) == 8
+
+
+def test_too_little_memory_is_named_with_clip_seed_and_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "faulty.py").write_text(EXHAUSTING + FAULTY)
+    monkeypatch.setenv("FAULT", "wait")
+    with (
+        Loader([Stream(recipe(tmp_path, "faulty.py:Faulty"))], batch_size=8, seed=1, render_workers=1) as loader,
+        pytest.raises(LoaderError, match=r"failed \(not enough memory; .*\) in clip \d+ \(seed 5\). Repeat .* preview"),
+    ):
+        take(loader, 4)
 
 
 def test_a_generator_that_raises_is_named_with_clip_seed_and_command(

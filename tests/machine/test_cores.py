@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from smile_synth.machine import cores
-from smile_synth.machine.cores import num_cores, quota_of
+from smile_synth.machine.cores import cores_of_a_rank, num_cores, quota_of
 
 
 def write(root: Path, files: dict[str, str]) -> Path:
@@ -58,3 +58,25 @@ def test_whole_cores_of_a_quota_count(monkeypatch: pytest.MonkeyPatch, quota: fl
     monkeypatch.setattr(os, "process_cpu_count", lambda: 4, raising=False)
     monkeypatch.setattr(cores, "quota_of", lambda _: quota)
     assert num_cores() == expected
+
+
+STEP = {"SLURM_STEP_ID": "0", "SLURM_CPUS_ON_NODE": "128"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "cores", "expected"),
+    [
+        ({}, 16, 16),
+        ({"LOCAL_WORLD_SIZE": "8"}, 128, 16),
+        ({"LOCAL_WORLD_SIZE": "8"}, 4, 1),
+        ({"SLURM_NTASKS_PER_NODE": "8"}, 128, 128),
+        ({**STEP, "SLURM_NTASKS_PER_NODE": "8"}, 128, 16),
+        ({**STEP, "SLURM_STEP_TASKS_PER_NODE": "4(x2),1"}, 128, 32),
+        ({**STEP, "SLURM_NTASKS_PER_NODE": "8"}, 16, 16),
+        ({**STEP, "SLURM_NTASKS_PER_NODE": "1", "LOCAL_WORLD_SIZE": "8"}, 128, 16),
+        ({"SLURM_STEP_ID": "0"}, 128, 128),
+    ],
+    ids=["alone", "launched", "few", "batch-script", "step", "step-tasks", "bound", "torchrun-in-a-step", "unknown"],
+)
+def test_ranks_share_the_cores_that_nobody_gave_them(environment: dict[str, str], cores: int, expected: int) -> None:
+    assert cores_of_a_rank(environment, cores) == expected

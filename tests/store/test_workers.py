@@ -108,9 +108,10 @@ def test_clips_larger_than_the_memory_there_is_end_the_command_in_one_line(tmp_p
 
 
 @needs_proc
-@pytest.mark.parametrize("state", ["starting", "rendering", "stopped"])
+@pytest.mark.parametrize("state", ["starting", "rendering", "stopped", "measuring"])
 def test_workers_end_with_their_parent_however_that_ends(tmp_path: Path, state: str) -> None:
-    process = subprocess.Popen([sys.executable, str(CRASHES), "render", str(tmp_path / "clips")])
+    what = "measure" if state == "measuring" else "render"
+    process = subprocess.Popen([sys.executable, str(CRASHES), what, str(tmp_path / "clips")])
     try:
         workers = _wait_for(lambda: _workers_of(process.pid), process)
         if state != "starting":

@@ -17,7 +17,7 @@ from typing import Any
 
 from smile_synth.errors import GeneratorError, SmileSynthError, StoreError
 from smile_synth.generator.dataset import Dataset
-from smile_synth.machine.processes import end_with_parent, leave_interrupts_to_parent, single_threaded
+from smile_synth.machine.processes import serve_parent, single_threaded
 from smile_synth.store.build import build_shard
 from smile_synth.store.layout import Layout
 from smile_synth.store.workspace import Workspace
@@ -212,8 +212,7 @@ def _take_result(worker: Worker) -> None:
 
 
 def _work(connection: Connection, state: Any) -> None:
-    leave_interrupts_to_parent()
-    end_with_parent()
+    serve_parent()
 
     def on_clip(clip: int) -> None:
         state[0] = clip

@@ -150,11 +150,20 @@ def ask(url: StoreUrl, request: Callable[[], Answer]) -> Answer:
                 raise
             if lasted_s > LONGEST_WAIT_S:
                 _OUTAGES.tell(error, left_s)
-            time.sleep(wait_s)
+            if getattr(_THREAD, "given_up", _NEVER).wait(wait_s):
+                raise
         else:
             _OUTAGES.answered(url)
             return answer
     raise AssertionError("unreachable")
+
+
+def give_up_with(event: threading.Event) -> None:
+    """Have requests of this thread repeated only until ``event`` is set: nobody wants their answers any more."""
+    _THREAD.given_up = event
+
+
+_THREAD, _NEVER = threading.local(), threading.Event()
 
 
 def _refuse_forked() -> None:
