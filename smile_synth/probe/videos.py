@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from smile_synth.errors import ProbeError, VideoListError
+from smile_synth.machine.threads import map_ahead
 from smile_synth.probe.clips import digest_of
 from smile_synth.probe.labels import Answers, classes_that_occur
 from smile_synth.recipe.dataset import CanvasParams
@@ -130,19 +129,12 @@ class VideoClips:
             yield np.stack(waiting)
 
     def _decoded(self, first_video: int) -> Iterator[Frames]:
-        """Yield the views of each video in order, decoded ahead by threads."""
-        with ThreadPoolExecutor(self._workers, thread_name_prefix="decode") as pool:
-            ahead: deque[Future[Frames]] = deque()
-            try:
-                for video in self.videos[first_video:]:
-                    ahead.append(pool.submit(read_views, video.path, self._spacing, self._canvas.canvas))
-                    if len(ahead) > 2 * self._workers:
-                        yield ahead.popleft().result()
-                while ahead:
-                    yield ahead.popleft().result()
-            finally:
-                for future in ahead:
-                    future.cancel()
+        """Return the views of each video in order, decoded ahead by threads."""
+
+        def read(video: LabelledVideo) -> Frames:
+            return read_views(video.path, self._spacing, self._canvas.canvas)
+
+        return map_ahead(read, self.videos[first_video:], threads=self._workers, name="decode")
 
 
 def _stamp(path: Path) -> tuple[int, int]:

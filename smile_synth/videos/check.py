@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -15,6 +14,7 @@ import numpy.typing as npt
 
 from smile_synth.errors import VideoError
 from smile_synth.files import sync_file
+from smile_synth.machine.threads import map_ahead
 from smile_synth.progress import track
 from smile_synth.recipe.videos import VideosParams
 from smile_synth.videos.decoding import decode, decoder_of
@@ -113,13 +113,19 @@ def check_videos(params: VideosParams, folder: Path, log: Path, *, threads: int)
     timed = set(np.linspace(0, len(files) - 1, min(TIMED_CLIPS, len(files))).astype(int).tolist())
     found = {file: seen for file in files if (seen := known.get(str(file))) and _is_as_it_was(file, seen)}
     with log.open("a", encoding="utf-8") as lines, track(len(files), "check", "videos") as progress:
-        if not known:
+        # A check that was interrupted may have found nothing yet.
+        if not lines.tell():
             _append(lines, {"settings": _settings(params)})
         if found:
             progress.note(f"{len(found)} videos were read before and have not changed")
             progress.advance(len(found))
         rest = [(number, file) for number, file in enumerate(files) if file not in found]
-        for file, checked in _in_threads(params, rest, timed, threads):
+
+        def check(item: tuple[int, Path]) -> tuple[Path, Checked]:
+            number, file = item
+            return file, _check(params, file, with_clip=number in timed)
+
+        for file, checked in map_ahead(check, rest, threads=threads, name="check", in_order=False):
             found[file] = checked
             _append(lines, asdict(checked))
             if checked.problem:
@@ -129,29 +135,6 @@ def check_videos(params: VideosParams, folder: Path, log: Path, *, threads: int)
     counts = {part: len(listed) for part, listed in videos.items()}
     classes = len(next(iter(videos.values())).classes)
     return CheckReport(counts, classes, tuple(found[file] for file in files))
-
-
-def _in_threads(
-    params: VideosParams, files: Sequence[tuple[int, Path]], timed: set[int], threads: int
-) -> Iterator[tuple[Path, Checked]]:
-    """Yield what is found of each file, as it is found."""
-    with ThreadPoolExecutor(threads, "check") as pool:
-        running: dict[Future[Checked], Path] = {}
-        try:
-            for number, file in files:
-                running[pool.submit(_check, params, file, with_clip=number in timed)] = file
-                while len(running) > 2 * threads:
-                    yield from _finished(running)
-            while running:
-                yield from _finished(running)
-        finally:
-            for future in running:
-                future.cancel()
-
-
-def _finished(running: dict[Future[Checked], Path]) -> Iterator[tuple[Path, Checked]]:
-    for future in wait(running, return_when=FIRST_COMPLETED).done:
-        yield running.pop(future), future.result()
 
 
 def _check(params: VideosParams, file: Path, *, with_clip: bool) -> Checked:

@@ -96,7 +96,10 @@ def class_order(label: str) -> tuple[int, int, str]:
 
 
 def _share(videos: list[Listed], params: VideosParams, part: Part, root: Path) -> list[Listed]:
-    """Return the videos of a part, by the digests of their names: more videos later move none of those there are."""
+    """Return the videos of a part: of each class the same share, chosen by the digests of their names.
+
+    More videos later may move some of those there are from one part to the other.
+    """
     if part != "train" and not params.validation_share:
         raise VideoListError(
             f"{root} has class folders and no {part} part; put its videos into {root / 'val'}, or hold some out: "

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import numpy.typing as npt
 
 from smile_synth.errors import VideoError
 from smile_synth.files import replace_file
+from smile_synth.machine.threads import map_ahead
 from smile_synth.progress import track
 from smile_synth.randomness import stream
 from smile_synth.store import Store
@@ -132,27 +132,12 @@ def _write_all(store: Store, out: Path, names: dict[int, str], form: VideoFormat
     def write(clip: int) -> None:
         write_video(out / names[clip], store.read_frames([clip])[0], form)
 
-    with track(len(names), "export", "videos") as progress, ThreadPoolExecutor(threads, "encode") as pool:
+    with track(len(names), "export", "videos") as progress:
         if len(missing) < len(names):
             progress.note(f"{len(names) - len(missing)} videos are there already")
             progress.advance(len(names) - len(missing))
-        running: set[Future[None]] = set()
-        try:
-            for clip in missing:
-                running.add(pool.submit(write, clip))
-                while len(running) > 2 * threads:
-                    done, running = wait(running, return_when=FIRST_COMPLETED)
-                    for future in done:
-                        future.result()
-                        progress.advance()
-            while running:
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    future.result()
-                    progress.advance()
-        finally:
-            for future in running:
-                future.cancel()
+        for _ in map_ahead(write, missing, threads=threads, name="encode", in_order=False):
+            progress.advance()
 
 
 def _write_lists(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +53,12 @@ class LabelledVideos:
 
     def __len__(self) -> int:
         return len(self.files)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 (hex) of names, labels and classes, whatever folder the videos lie in."""
+        names = ["/".join(file.parts[-2:]) for file in self.files]
+        return hashlib.sha256(repr([names, self.labels.tolist(), self.classes]).encode()).hexdigest()
 
     def missing(self) -> list[int]:
         """Return the numbers of the files that do not exist."""

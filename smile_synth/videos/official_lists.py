@@ -86,9 +86,9 @@ class Hmdb51:
     def _files(self, params: VideosParams, folder: Path) -> dict[str, Path]:
         ending = f"_test_split{params.split}.txt"
         for place in self.FOLDERS:
-            files = sorted((folder / place).glob(f"*{ending}"))
+            files = {file.name.removesuffix(ending): file for file in (folder / place).glob(f"*{ending}")}
             if files:
-                return {file.name.removesuffix(ending): file for file in files}
+                return dict(sorted(files.items()))
         return {}
 
 
@@ -178,8 +178,11 @@ class Kinetics:
     def _rows(self, params: VideosParams, part: Part, folder: Path) -> list[dict[str, str]]:
         file = self._file(params, part, folder)
         assert file is not None
-        with file.open(encoding="utf-8-sig", newline="") as lines:
-            rows = list(csv.DictReader(lines))
+        try:
+            with file.open(encoding="utf-8-sig", newline="") as lines:
+                rows = list(csv.DictReader(lines))
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise _unreadable(file, error) from None
         for number, row in enumerate(rows, start=2):
             if not all(row.get(column) for column in self.COLUMNS) or not (
                 row["time_start"].isdigit() and row["time_end"].isdigit()
@@ -208,7 +211,11 @@ def _header(file: Path) -> list[str]:
         with file.open(encoding="utf-8-sig") as lines:
             return [column.strip() for column in lines.readline().split(",")]
     except (OSError, UnicodeDecodeError) as error:
-        raise VideoListError(f"{file} cannot be read as a list of videos: {error}") from None
+        raise _unreadable(file, error) from None
+
+
+def _unreadable(file: Path, error: Exception) -> VideoListError:
+    return VideoListError(f"{file} cannot be read as a list of videos: {error}")
 
 
 def _json(file: Path, kind: type[Any]) -> Any:

@@ -61,6 +61,13 @@ def decode_with_torchcodec(path: Path, choose: Choose, resize: Resize) -> Frames
 
 def decode_with_opencv(path: Path, choose: Choose, resize: Resize) -> Frames:
     """Decode chosen frames of a video, from its first frame on; see ``Decoder``."""
+    try:
+        return _decode_with_opencv(path, choose, resize)
+    except cv2.error as error:
+        raise ValueError(f"a call of OpenCV failed: {' '.join(str(error).split())}") from None
+
+
+def _decode_with_opencv(path: Path, choose: Choose, resize: Resize) -> Frames:
     num_frames = None
     for _ in range(2):
         capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
@@ -94,7 +101,9 @@ def _grab(capture: Any, wanted: set[int], resize: Resize) -> tuple[dict[int, Fra
         if not capture.grab():
             return pictures, number
         if number in wanted:
-            _, frame = capture.retrieve()
+            was_decoded, frame = capture.retrieve()
+            if not was_decoded:
+                raise ValueError(f"frame {number} cannot be decoded by OpenCV")
             if size is None:
                 size = resize(*frame.shape[:2])
             pictures[number] = np.asarray(cv2.cvtColor(_scaled(frame, size), cv2.COLOR_BGR2RGB), np.uint8)

@@ -116,8 +116,9 @@ def _info(stream: Any, num_frames: int) -> VideoInfo:
 
 def _read_timeline(container: Any, stream: Any) -> tuple[int, Timeline | None]:
     """Return how many packets there are, and when their frames are shown if time stamps tell; nothing is decoded."""
-    packets = [packet for packet in container.demux(stream) if packet.size]
-    shown = [(packet.pts, packet.is_keyframe) for packet in packets if not packet.is_discard]
+    # The packets themselves would hold the whole compressed file.
+    packets = [(p.pts, p.is_keyframe, p.is_discard) for p in container.demux(stream) if p.size]
+    shown = [(pts, is_key) for pts, is_key, is_discard in packets if not is_discard]
     times = np.array(sorted(pts for pts, _ in shown if pts is not None), np.int64)
     keys = np.array(sorted(pts for pts, is_key in shown if is_key and pts is not None), np.int64)
     if len(times) < len(shown) or (np.diff(times) <= 0).any() or not len(keys) or keys[0] != times[0]:

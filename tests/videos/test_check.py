@@ -74,6 +74,16 @@ def test_a_check_that_was_killed_goes_on_where_it_was(
     assert len(log.read_text().splitlines()) == len(lines)
 
 
+def test_a_check_that_was_killed_before_its_first_video_goes_on_again_and_again(folder: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    check_videos(PARAMS, folder, log, threads=1)
+    lines = log.read_text().splitlines(keepends=True)
+    log.write_text(lines[0])
+    for _ in range(2):
+        assert len(check_videos(PARAMS, folder, log, threads=1).checked) == 7
+        assert [json.loads(line).keys() for line in log.read_text().splitlines()].count({"settings"}) == 1
+
+
 def test_only_what_changed_is_read_again(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     check_videos(PARAMS, folder, tmp_path / "log.jsonl", threads=1)
     write_video(folder / "text.mp4", counting(9))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -149,6 +151,61 @@ def test_opencv_gives_the_same_frames(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mp4", counting(30), codec="libx264", options={"g": "12", "bf": "3"})
     wanted = (29, 3, 3, 11)
     assert counted(decode(path, these(*wanted), short_side=None, decoder="opencv")) == list(wanted)
+
+
+class _DeafCapture:
+    """Announces frames and gives none."""
+
+    def __init__(self, *arguments: Any) -> None:
+        self.isOpened = self.grab = lambda: True
+        self.retrieve = lambda: (False, None)
+        self.get, self.release = lambda fact: 5.0, lambda: None
+
+
+def _fail(*arguments: Any) -> Any:
+    raise cv2.error("OpenCV(4) resize.cpp:\n error: no room")
+
+
+@pytest.mark.parametrize(
+    ("name", "replacement", "message"),
+    [
+        ("cv2.VideoCapture", _DeafCapture, "frame 3 cannot be decoded by OpenCV"),
+        ("_scaled", _fail, r"a call of OpenCV failed: OpenCV\(4\) resize.cpp: error: no room"),
+    ],
+)
+def test_failures_of_opencv_are_one_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, replacement: Any, message: str
+) -> None:
+    path = write_video(tmp_path / "a.mp4", counting(5))
+    monkeypatch.setattr(f"smile_synth.videos.other_decoders.{name}", replacement)
+    with pytest.raises(VideoError, match=rf"a\.mp4 cannot be read: {message}; replace it"):
+        decode(path, these(3), short_side=None, decoder="opencv")
+
+
+def test_packets_are_not_kept() -> None:
+    """They would hold the whole compressed file."""
+    alive: weakref.WeakSet[Any] = weakref.WeakSet()
+    most = 0
+
+    class Packet:
+        size, is_discard = 1, False
+
+        def __init__(self, number: int) -> None:
+            self.pts, self.is_keyframe = number, number % 10 == 0
+
+    class Container:
+        def demux(self, stream: Any) -> Any:
+            nonlocal most
+            for number in range(40):
+                packet = Packet(number)
+                alive.add(packet)
+                most = max(most, len(alive))
+                yield packet
+
+    num_packets, timeline = pyav._read_timeline(Container(), None)
+    assert timeline is not None
+    assert (num_packets, timeline.keys.tolist()) == (40, [0, 10, 20, 30])
+    assert most < 5
 
 
 def _text(path: Path) -> None:

@@ -169,6 +169,12 @@ def test_hmdb51_as_it_is_downloaded(tmp_path: Path) -> None:
     ]
 
 
+def test_hmdb51_s_classes_are_in_order_of_their_names(tmp_path: Path) -> None:
+    """As files, kick_ball_test_split1.txt comes before kick_test_split1.txt."""
+    write(tmp_path, {f"{name}_test_split1.txt": f"{name}.avi 1\n" for name in ("kick", "kick_ball")})
+    assert read_videos(videos(), "train", tmp_path).classes == ("kick", "kick_ball")
+
+
 @pytest.mark.parametrize("old", ["", "something-something-v2-"])
 def test_something_v2_as_it_is_downloaded(tmp_path: Path, old: str) -> None:
     labels = {"Holding something next to something": "1", "Closing something": "0"}
@@ -245,6 +251,11 @@ def test_kinetics_as_it_is_downloaded(tmp_path: Path) -> None:
             {"train.csv": "label,youtube_id,time_start,time_end,split\na,b,x,3,train\n"},
             {},
             r"train\.csv, line 2: wanted",
+        ),
+        (
+            {"train.csv": f"label,youtube_id,time_start,time_end,split\n{'x' * 200_000},b,1,3,train\n"},
+            {},
+            r"train\.csv cannot be read as a list of videos: field larger",
         ),
     ],
 )
