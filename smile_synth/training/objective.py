@@ -154,11 +154,20 @@ class Objective(nn.Module):
         }
         return self._weigh(losses), {name: value.detach() for name, value in losses.items()}
 
+    @property
+    def has_zero_mean(self) -> bool:
+        """Whether a student that predicts zero predicts the mean.
+
+        Features as they come have another mean, and the cosine of zero says nothing.
+        """
+        params = self.params
+        return not params.uses_teacher or (params.standardise != "none" and params.loss != "cosine")
+
     def loss_of_mean(self, targets: Targets, is_masked_BN: Tensor, num_masked: int) -> Tensor:
         """Return the loss of a student that predicts zero everywhere, a float32 scalar.
 
-        Zero is the mean of standardised features and pixels, and for motion says that nothing moves: a squared error is
-        about 1 then, less where pixels do not vary.
+        Where ``has_zero_mean``, zero is the mean of features and pixels, and for motion says that nothing moves: a
+        squared error is about 1 then, less where pixels do not vary.
 
         Args:
             targets: of some clips.

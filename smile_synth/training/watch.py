@@ -44,9 +44,11 @@ class Watch:
         if not (wants_features or wants_picture):
             return {}
         look = self._learner.look(clips.part(0, CLIPS_TO_LOOK_AT), stage.mask, step)
-        row = {}
+        row: dict[str, float] = {}
         if wants_features:
-            row = {"loss_of_mean": self._loss_of_mean(look, stage), **self._features(look)}
+            row = self._features(look)
+            if self._learner.objective.has_zero_mean:
+                row["loss_of_mean"] = self._loss_of_mean(look, stage)
         if wants_picture and self._log is not None:
             self._picture(look, step)
         return row

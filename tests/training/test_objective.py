@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -238,6 +239,20 @@ def test_predicting_the_mean_of_standardised_targets_loses_their_variance() -> N
     assert hidden is not None
     expected = 0.5 * float(hidden[:, :96].square().mean()) + 3 * (1 - 1 / 512)
     assert float(both.loss_of_mean(targets, is_masked, 96)) == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, True),
+        ({"loss": "smooth_l1", "standardise": "token"}, True),
+        ({"standardise": "none"}, False),
+        ({"loss": "cosine"}, False),
+        ({"kind": "both", "loss": "cosine"}, False),
+    ],
+)
+def test_zero_is_the_mean_of_standardised_features_alone(changes: dict[str, Any], expected: bool) -> None:
+    assert Objective(TargetParams(**changes), mean_colour_teacher(), GRID).has_zero_mean is expected
 
 
 def test_predicting_that_nothing_moves_loses_the_motions_variance_weighted() -> None:

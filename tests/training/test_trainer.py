@@ -75,6 +75,19 @@ def test_metrics_say_what_a_watcher_needs(store: Store, tmp_path: Path) -> None:
     assert {"student_std", "student_rank", "target_std", "target_rank", "loss_of_mean"} <= set(row)
 
 
+def test_no_metric_claims_the_mean_of_features_whose_mean_is_not_known(store: Store, tmp_path: Path) -> None:
+    teacher = {"library": "efficientnet_lite0", "pretrained": "random", "layer": "blocks.0", "image_size": 32}
+    for standardise, expected in (("channel", True), ("none", False)):
+        target = {"kind": "features", "standardise": standardise}
+        run_tiny(
+            store,
+            tmp_path / standardise,
+            tiny_recipe(target=target, teacher=teacher, max_steps=1, optimizer={"warmup_steps": 0}),
+        )
+        row = read_rows(tmp_path / standardise / "metrics.jsonl")[0]
+        assert ("loss_of_mean" in row, "student_rank" in row) == (expected, True)
+
+
 @pytest.mark.parametrize("updates", [1, 4])
 @pytest.mark.parametrize("mask", [{"kind": "trajectory"}, {"kind": "tube", "masks_per_clip": 2}])
 def test_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
