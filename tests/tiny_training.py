@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -84,3 +86,25 @@ def wait_for_rows(out: Path, rows: int) -> None:
     while len(read_rows(out / "metrics.jsonl")) < rows:
         assert time.monotonic() < deadline, "the run did not start"
         time.sleep(0.02)
+
+
+def start_ranks(command: list[str], **more: str) -> list[subprocess.Popen[str]]:
+    """Start the same command as the two tasks of a Slurm step."""
+    shared = {
+        "SLURM_STEP_ID": "0",
+        "SLURM_STEP_NUM_TASKS": "2",
+        "SLURM_JOB_ID": str(os.getpid()),
+        "SLURM_STEP_NODELIST": "localhost",
+        "OMP_NUM_THREADS": "1",
+        **more,
+    }
+    return [
+        subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, **shared, "SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank)},
+        )
+        for rank in (0, 1)
+    ]

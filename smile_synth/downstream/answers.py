@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +15,8 @@ from smile_synth.downstream.preflight import FinetuneJob
 from smile_synth.downstream.reading import ViewReader
 from smile_synth.errors import VideoError
 from smile_synth.machine.cores import num_cores
+from smile_synth.machine.threads import map_ahead
+from smile_synth.recipe.videos import VideosParams
 from smile_synth.videos.frames import Frames
 from smile_synth.videos.lists import LabelledVideos
 
@@ -90,46 +91,62 @@ class Answerer:
             yield Answer(number, None if views is None else next(means))
 
     def _decoded(self, videos: LabelledVideos, numbers: Sequence[int]) -> Iterator[tuple[int, Frames | None]]:
-        with ThreadPoolExecutor(self._threads, thread_name_prefix="smile-synth-views") as pool:
-            ahead: deque[tuple[int, Future[Frames]]] = deque()
+        def read(number: int) -> tuple[int, Frames | None]:
             try:
-                for number in numbers:
-                    ahead.append((number, pool.submit(self._read, videos.files[number])))
-                    if len(ahead) > 2 * self._threads:
-                        yield self._result(*ahead.popleft())
-                while ahead:
-                    yield self._result(*ahead.popleft())
-            finally:
-                for _, future in ahead:
-                    future.cancel()
+                return number, self._read(videos.files[number])
+            except VideoError:
+                if not self._skips:
+                    raise
+                return number, None
 
-    def _result(self, number: int, future: Future[Frames]) -> tuple[int, Frames | None]:
-        try:
-            return number, future.result()
-        except VideoError:
-            if not self._skips:
-                raise
-            return number, None
+        return map_ahead(read, numbers, threads=self._threads, name="smile-synth-views")
 
 
 def share_right(job: FinetuneJob, learner: ClassifierLearner, videos: LabelledVideos) -> float:
-    """Return how often the model is right on single centred views, 0 to 1, over all ranks; every rank must call it."""
+    """Return how often the model is right on single centred views, 0 to 1, over all ranks; every rank must call it.
+
+    Raises:
+        VideoError: a video cannot be read on this rank, and is not to be left out; the others return.
+    """
     world, params = job.world, job.params
     one_view = job.videos.model_copy(update={"segments": 1, "crops": 1})
+    read = _BlankingReader(one_view, params.image_size)
     answerer = Answerer(
         learner.scores,
-        ViewReader(one_view, params.image_size),
+        read,
         device=world.device,
-        # Sharded models compute together: every rank asks as often, of videos that may not count.
-        batch_size=1 if world.size > 1 else params.test.batch_size,
+        batch_size=params.test.batch_size,
         threads=params.reading.threads,
-        skips=job.videos.on_error == "skip",
+        skips=False,
     )
+    # Sharded models compute together: every rank asks as often, of videos that may not count.
     turns = -(-len(videos) // world.size)
     mine = [min(world.rank + turn * world.size, len(videos) - 1) for turn in range(turns)]
     counts = torch.zeros(2)
     for turn, answer in enumerate(answerer.answers(videos, mine)):
-        if answer.probabilities is not None and world.rank + turn * world.size < len(videos):
+        assert answer.probabilities is not None
+        if videos.files[answer.number] not in read.broken and world.rank + turn * world.size < len(videos):
             counts += torch.tensor([float(answer.probabilities.argmax() == videos.labels[answer.number]), 1.0])
     right, total = world.mean(counts).tolist()
+    if read.broken and job.videos.on_error == "stop":
+        raise next(iter(read.broken.values()))
     return right / total if total else float("nan")
+
+
+class _BlankingReader(ViewReader):
+    """Reads black views of a video that cannot be read.
+
+    Attributes:
+        broken: why videos cannot be read.
+    """
+
+    def __init__(self, videos: VideosParams, side: int) -> None:
+        super().__init__(videos, side)
+        self.broken: dict[Path, VideoError] = {}
+
+    def __call__(self, file: Path) -> Frames:
+        try:
+            return super().__call__(file)
+        except VideoError as error:
+            self.broken[file] = error
+            return np.zeros(self.shape, np.uint8)

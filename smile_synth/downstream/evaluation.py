@@ -17,7 +17,6 @@ from torch import nn
 
 from smile_synth.downstream.answers import Answerer
 from smile_synth.downstream.reading import ViewReader
-from smile_synth.downstream.source import videos_digest
 from smile_synth.errors import TrainingError
 from smile_synth.files import replace_file
 from smile_synth.interop.stored_student import StoredStudent
@@ -185,7 +184,7 @@ def _score(classifier: nn.Module, device: torch.device, precision: torch.dtype) 
 
 
 def _key(model: StoredStudent, videos: LabelledVideos, params: VideosParams) -> str:
-    digest = hashlib.sha256(f"{videos_digest(videos)}/{params.model_dump_json()}/{model.shape}".encode())
+    digest = hashlib.sha256(f"{videos.digest}/{params.model_dump_json()}/{model.shape}".encode())
     for name, value in sorted(model.encoder_weights.items()):
         digest.update(f"{name}/{value.double().sum().item()!r}/{value.double().square().sum().item()!r}".encode())
     return digest.hexdigest()

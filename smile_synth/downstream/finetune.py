@@ -12,7 +12,7 @@ from smile_synth.downstream.answers import share_right
 from smile_synth.downstream.learner import ClassifierLearner, LabelledClips
 from smile_synth.downstream.preflight import FinetuneJob, build, check
 from smile_synth.downstream.reading import VariedClips
-from smile_synth.downstream.source import ClipBatch, ClipSource, videos_digest
+from smile_synth.downstream.source import ClipBatch, ClipSource
 from smile_synth.recipe.recipe import Recipe
 from smile_synth.training.callbacks import Callback
 from smile_synth.training.device import keep_freed_memory, naming_memory, using_threads
@@ -129,13 +129,14 @@ class Finetuning(Task[Stage, ClipBatch, LabelledClips]):
         return {
             "student": self.job.shape.to_dict(),
             "canvas": {"height": canvas.height, "width": canvas.width, "frames": canvas.num_frames},
-            "stores": [videos_digest(self.job.train)],
+            "stores": [self.job.train.digest],
             "classes": list(self.job.train.classes),
         }
 
     def evaluate(self, step: int) -> dict[str, float]:
         assert self.job.validation is not None
-        return {"validation/top1": share_right(self.job, self.learner, self.job.validation)}
+        with self.learner.averaged():
+            return {"validation/top1": share_right(self.job, self.learner, self.job.validation)}
 
 
 def open_source(job: FinetuneJob, batch_size: int) -> ClipSource:

@@ -65,7 +65,7 @@ class ClassifierLearner(Trainable[Stage, LabelledClips]):
             params.runtime,
             seed,
             ema_decay=params.ema_decay,
-            shard=shards(params.runtime, world, is_large=shape.encoder.width >= LARGE_WIDTH),
+            shard=is_sharded(params, shape, world),
         )
         self._mixing = Mixing(
             params.vary,
@@ -111,6 +111,16 @@ class ClassifierLearner(Trainable[Stage, LabelledClips]):
         with self.autocast():
             scores: Tensor = self.classifier(normalise(frames_BTHWC, dtype=self.precision))
         return scores.float()
+
+
+def is_sharded(params: FinetuneParams, shape: StudentShape, world: World) -> bool:
+    """Tell whether weights and moments are divided over the ranks.
+
+    A frozen encoder has no gradients and moments to divide. With a batch norm before its head it must not be: that
+    changes its running averages in the forward pass, where a rank has copies that FSDP throws away.
+    """
+    is_large = shape.encoder.width >= LARGE_WIDTH and not params.freeze
+    return shards(params.runtime, world, is_large=is_large)
 
 
 def freeze(classifier: Classifier, params: FinetuneParams) -> None:

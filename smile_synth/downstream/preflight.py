@@ -10,7 +10,6 @@ from typing import Any
 import torch
 
 from smile_synth.downstream.learner import ClassifierLearner
-from smile_synth.downstream.source import videos_digest
 from smile_synth.errors import CheckpointError, TrainingError
 from smile_synth.interop.formats import read_student
 from smile_synth.interop.stored_student import Sizes, StoredStudent
@@ -27,13 +26,14 @@ from smile_synth.training.resume import FREE_SECTIONS, check_same_run, find_stat
 from smile_synth.training.run_folder import RunFolder
 from smile_synth.training.schedule import Schedule
 from smile_synth.training.stages import PUBLISHED_BATCH, Stage, locate
+from smile_synth.training.trackers import check_trackers
 from smile_synth.training.trainable import update_seed
 from smile_synth.videos.lists import LabelledVideos, read_videos, usable
 
 SCRATCH = "scratch"
 STAGE_NAME = "finetune"
-# Keys of ``videos`` that change neither what is trained on nor how.
-FREE_VIDEOS = ("decoder", "on_error", "segments", "crops", "test", "root")
+# Keys of ``videos`` that change neither what is trained on nor how; decoders scale frames differently.
+FREE_VIDEOS = ("on_error", "segments", "crops", "test", "root")
 FREE_READING = ("threads", "prefetch_batches")
 
 
@@ -101,6 +101,7 @@ def check(
     """
     params: FinetuneParams = recipe.section("finetune")
     videos: VideosParams = recipe.section("videos")
+    check_trackers(params.watch.trackers)
     train, missing = usable(read_videos(videos, "train", videos_folder), videos)
     validation = None
     if params.watch.evaluate_every_epochs:
@@ -109,7 +110,7 @@ def check(
         raise TrainingError(f"{videos_folder} has {len(train.classes)} class, at least 2 are needed")
     stage = lay_out(params, len(train))
     check_division(stage, world, section="finetune", micro_batch=params.runtime.micro_batch)
-    _check_pairs(params, stage, world)
+    _check_pairs(params, world)
     folder = RunFolder(out)
     state, note, seen = find_state(
         folder, world, resume=resume, check=lambda state: _check_state(state, recipe, stage, train)
@@ -211,18 +212,19 @@ def lay_out(params: FinetuneParams, num_videos: int) -> Stage:
     )
 
 
-def _check_pairs(params: FinetuneParams, stage: Stage, world: World) -> None:
+def _check_pairs(params: FinetuneParams, world: World) -> None:
     if params.batch_size % world.size:
         raise TrainingError(
             f"a batch's {params.batch_size} videos must be divisible by the {world.size} processes; "
             f"change finetune.batch_size or the number of processes"
         )
-    share = stage.clips_per_batch // world.size
-    for count, what in ((share, "a process's clips of a batch"), (params.runtime.micro_batch or 2, "micro_batch")):
+    share = params.batch_size // world.size
+    for count, what in ((share, "a process's videos of a batch"), (params.runtime.micro_batch or 2, "micro_batch")):
         if params.vary.mixes and count % 2:
             raise TrainingError(
-                f"mixup and cutmix mix pairs of clips: {what} must be even, got {count}; change finetune.batch_size, "
-                f"vary.repeats or runtime.micro_batch, or set vary.mixup and vary.cutmix to 0"
+                f"mixup and cutmix mix clips of two videos: {what} must be even, got {count}; change "
+                f"finetune.batch_size, the number of processes or runtime.micro_batch, or set vary.mixup and "
+                f"vary.cutmix to 0"
             )
 
 
@@ -235,7 +237,7 @@ def _check_state(state: Mapping[str, Any], recipe: Recipe, stage: Stage, train: 
     if state.get("classes") is None:
         raise CheckpointError("the checkpoint is of a pretraining, not of a fine-tuning; choose another --out")
     check_same_run(state, recipe, [stage], fixed=_fixed, data="list of videos")
-    if state.get("stores") != [videos_digest(train)]:
+    if state.get("stores") != [train.digest]:
         raise CheckpointError(
             "the run began with other videos or classes; give the same --videos, or start a new run with another --out"
         )

@@ -16,8 +16,6 @@ from timm.data.auto_augment import rand_augment_transform
 
 from smile_synth.errors import RecipeError
 
-# timm turns this part of the magnitude into pixels of a shift.
-TRANSLATE_SHARE = 0.45
 GREY = (128, 128, 128)
 MOST_MAGNITUDE = 10.0
 _LOCK = threading.Lock()
@@ -36,15 +34,14 @@ class RandAugment:
 
     Args:
         notation: such as ``rand-m7-n4-mstd0.5-inc1``.
-        side: of the clips, in pixels: what shifts are a part of.
 
     Raises:
         RecipeError: timm does not read the notation.
     """
 
-    def __init__(self, notation: str, side: int) -> None:
+    def __init__(self, notation: str) -> None:
         try:
-            made = rand_augment_transform(notation, {"translate_const": int(side * TRANSLATE_SHARE)})
+            made = rand_augment_transform(notation, {})
         except (AssertionError, ValueError, KeyError, IndexError) as error:
             raise RecipeError(
                 f"finetune.vary.rand_augment must be in timm's notation, such as rand-m7-n4-mstd0.5-inc1, "

@@ -37,7 +37,7 @@ class VariedClips:
 
     def __init__(self, videos: VideosParams, vary: VaryParams, side: int) -> None:
         self._videos, self._vary, self._side = videos, vary, side
-        self._augment = None if vary.rand_augment is None else RandAugment(vary.rand_augment, side)
+        self._augment = None if vary.rand_augment is None else RandAugment(vary.rand_augment)
 
     def __call__(self, file: Path, make_rng: MakeRng) -> Frames:
         """Return uint8 (repeats, T, side, side, 3).
@@ -88,6 +88,11 @@ class ViewReader:
     def num_views(self) -> int:
         """Views of a video."""
         return self._videos.segments * self._videos.crops
+
+    @property
+    def shape(self) -> tuple[int, int, int, int, int]:
+        """Of what is read of a video."""
+        return (self.num_views, self._videos.frames, self._side, self._side, 3)
 
     def __call__(self, file: Path) -> Frames:
         """Return uint8 (segments x crops, T, side, side, 3); the crops of a segment stand together.

@@ -62,7 +62,7 @@ class _Read:
 
 
 class ClipSource:
-    """Endless batches; every video comes exactly once an epoch.
+    """Endless batches; every video comes at most once an epoch, but for what ``pad`` and ``skip`` repeat.
 
     Order and variation of a clip are a pure function of (seed, epoch, place in the epoch, repeat), whatever the number
     of ranks and threads.
@@ -112,6 +112,7 @@ class ClipSource:
         self._batch_size, self._seed, self._rank = batch_size, seed, rank
         self._share = batch_size // world_size
         self._last, self._on_error, self._prefetch, self._pin = last, on_error, prefetch, pin
+        self._digest = hashlib.sha256(f"{seed}/{videos.digest}".encode()).hexdigest()
         self.skipped: list[Path] = []
         self.wait_seconds = 0.0
         self._order = lru_cache(maxsize=2)(self._make_order)
@@ -146,10 +147,6 @@ class ClipSource:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    @property
-    def _digest(self) -> str:
-        return hashlib.sha256(f"{self._seed}/{videos_digest(self.videos)}".encode()).hexdigest()
 
     def _make_order(self, epoch: int) -> npt.NDArray[np.int64]:
         return epoch_order(self._seed, epoch, [len(self.videos)], [len(self.videos)])
@@ -214,8 +211,10 @@ class ClipSource:
 def batch_order(num_videos: int, repeats: int) -> list[tuple[int, int]]:
     """Return which clip of which video stands where in a batch: neighbours, which are mixed, are of two videos.
 
+    The last video of an odd number has none to be mixed with: its own clips are neighbours.
+
     Args:
-        num_videos: of a batch.
+        num_videos: of a process's part of a batch.
         repeats: clips of each.
 
     Returns:
@@ -223,9 +222,3 @@ def batch_order(num_videos: int, repeats: int) -> list[tuple[int, int]]:
     """
     pairs = [range(first, min(first + 2, num_videos)) for first in range(0, num_videos, 2)]
     return [(video, repeat) for pair in pairs for repeat in range(repeats) for video in pair]
-
-
-def videos_digest(videos: LabelledVideos) -> str:
-    """Return the SHA-256 (hex) of names, labels and classes, whatever folder the videos lie in."""
-    names = ["/".join(file.parts[-2:]) for file in videos.files]
-    return hashlib.sha256(repr([names, videos.labels.tolist(), videos.classes]).encode()).hexdigest()

@@ -56,7 +56,8 @@ class HeadParams(StrictParams):
     """Chance that a channel is dropped before the head in training."""
     batch_norm: bool = False
     """Standardise every channel over the batch before the head, without weights of its own, as linear probes of masked
-    autoencoders do; only with ``freeze``. In use, running averages take the batch's place."""
+    autoencoders do; only with ``freeze``, and not with ``runtime.sharding: shard``. In use, running averages take the
+    batch's place."""
 
 
 class VaryParams(StrictParams):
@@ -146,9 +147,10 @@ class FinetuneParams(StrictParams):
     scratch: ScratchParams = ScratchParams()
     """The network where MODEL is ``scratch``."""
     freeze: bool = False
-    """Train the head alone, on frozen features: a linear probe."""
+    """Train the head alone, on frozen features: a linear probe. Sharded only where ``runtime.sharding`` says so."""
     layers: Positive | None = None
-    """Train the last so many blocks, the norm and the head; absent: everything."""
+    """Train the last so many blocks, the norm and the head, and with all blocks the patch embedding; absent:
+    everything."""
     head: HeadParams = HeadParams()
     """What names the class."""
     drop_path: float = Field(default=0.1, ge=0, lt=1)
@@ -189,6 +191,8 @@ class FinetuneParams(StrictParams):
             raise ValueError("give epochs or max_steps")
         if self.head.batch_norm and not self.freeze:
             raise ValueError("head.batch_norm needs freeze: it has no gradient to pass on")
+        if self.head.batch_norm and self.runtime.sharding == "shard":
+            raise ValueError("head.batch_norm cannot be sharded: leave runtime.sharding out")
         if self.optimizer.schedule != "exact":
             raise ValueError("optimizer.schedule has no effect in fine-tuning: leave it out")
         return self

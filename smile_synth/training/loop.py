@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, field
-from typing import Any, Generic, TextIO
+from typing import Any, Generic, TextIO, TypeVar
 
 import torch
 
@@ -22,9 +23,11 @@ from smile_synth.training.stages import locate
 from smile_synth.training.stop import StopRequest
 from smile_synth.training.summary import RunSummary
 from smile_synth.training.task import BatchSource, BatchT, Task
-from smile_synth.training.trackers import check_trackers, open_trackers
+from smile_synth.training.trackers import open_trackers
 from smile_synth.training.trainable import ClipsT, Outcome, StageT
 from smile_synth.training.view import TrainingView
+
+Result = TypeVar("Result")
 
 
 @dataclass
@@ -50,9 +53,6 @@ class TrainingLoop(Generic[StageT, BatchT, ClipsT]):
         stop: says when to end early.
         view: where to show progress; None shows nothing.
         callbacks: are told of steps, epochs and checkpoints.
-
-    Raises:
-        TrainingError: the package of a tracker is not installed.
     """
 
     def __init__(
@@ -62,7 +62,6 @@ class TrainingLoop(Generic[StageT, BatchT, ClipsT]):
         view: TextIO | None,
         callbacks: Sequence[Callback] = (),
     ) -> None:
-        check_trackers(task.watching.trackers)
         self.task, self.stop = task, stop
         self.job, self.learner, self.world = task.checked, task.trainable, task.checked.world
         self.folder = task.checked.folder
@@ -86,9 +85,12 @@ class TrainingLoop(Generic[StageT, BatchT, ClipsT]):
             if not self.folder.recipe.is_file() or self.folder.recipe.read_text(encoding="utf-8") != text:
                 replace_file(self.folder.recipe, text)
         self.world.from_first(self.task.prepare)
-        first, after = self.world.is_first, self.progress.step
-        self._log = self._open_log(after) if first else None
-        log_file = self.folder.log if first else None
+        with closing(self._open_log()) if self.world.is_first else nullcontext() as self._log:
+            reason = self._run_in_view(watched)
+        return self._finish(reason)
+
+    def _run_in_view(self, watched: Mapping[str, Any]) -> str:
+        log_file = self.folder.log if self.world.is_first else None
         self.view = TrainingView(self.task.total_steps, log_file, self._stream, title=self.task.section)
         self.pace = Pace(self.world.device)
         with self.view:
@@ -98,13 +100,10 @@ class TrainingLoop(Generic[StageT, BatchT, ClipsT]):
             self.task.begin(self._log, self.view, watched)
             for stage in self.task.stages:
                 self.view.note(f"stage {stage.name}: {stage.rate_text}")
-            reason = self._run_stages()
-        if self._log is not None:
-            self._log.close()
-        return self._finish(reason)
+            return self._run_stages()
 
-    def _open_log(self, after_step: int) -> MetricsLog:
-        names, config = self.task.watching.trackers, self.job.recipe.resolved()
+    def _open_log(self) -> MetricsLog:
+        names, config, after_step = self.task.watching.trackers, self.job.recipe.resolved(), self.progress.step
         trackers = open_trackers(names, self.folder.path, config, after_step)
         return MetricsLog(self.folder.path, after_step=after_step, trackers=trackers)
 
@@ -169,9 +168,16 @@ class TrainingLoop(Generic[StageT, BatchT, ClipsT]):
 
     def _next(self, source: BatchSource[BatchT], batches: Iterator[BatchT], stage: StageT, stage_step: int) -> BatchT:
         """Return the next batch; where a rank cannot read its part, nothing that was learned so far is lost."""
-        before, batch, failure = source.wait_seconds, None, None
+        before = source.wait_seconds
+        batch = self._or_save(lambda: next(batches), stage, stage_step)
+        self.pace.waited(source.wait_seconds - before)
+        return batch
+
+    def _or_save(self, work: Callable[[], Result], stage: StageT, stage_step: int) -> Result:
+        """Return what work gives; where it fails on some rank, save what was learned so far and end, on all ranks."""
+        failure: BaseException | None = None
         try:
-            batch = next(batches)
+            result = work()
         except (SmileSynthError, OSError, MemoryError) as error:
             failure = error
         if self.world.any(failure is not None):
@@ -180,9 +186,7 @@ class TrainingLoop(Generic[StageT, BatchT, ClipsT]):
             if failure is not None:
                 raise failure
             self.world.await_end()
-        assert batch is not None
-        self.pace.waited(source.wait_seconds - before)
-        return batch
+        return result
 
     def _after_update(self, stage: StageT, stage_step: int, clips: ClipsT) -> None:
         """Measure, show and save where it is time to, and tell the callbacks."""
@@ -191,7 +195,7 @@ class TrainingLoop(Generic[StageT, BatchT, ClipsT]):
         evaluates = self._wants_evaluation(stage, stage_step)
         if step % watching.every_steps == 0 or stage_ends or evaluates:
             outcome = self._settle()
-            metrics = self._evaluate() if evaluates else {}
+            metrics = self._or_save(self._evaluate, stage, stage_step) if evaluates else {}
             self._report(stage, stage_step, clips, outcome, metrics)
         self._tell(stage, stage_step)
         milestone = saving.milestone_every_steps

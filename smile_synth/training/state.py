@@ -48,6 +48,16 @@ class MovingAverage(nn.Module):
         theirs = dict(model.named_parameters())
         torch._foreach_lerp_(mine, [local(theirs[name]) for name, _ in self.named_parameters()], 1 - self.decay)
 
+    @torch.no_grad()
+    def swap(self, model: nn.Module) -> None:
+        """Exchange the average and the model's weights; a second time puts both back, bit-exact."""
+        theirs = dict(model.named_parameters())
+        for name, p in self.named_parameters():
+            mine, other = local(p), local(theirs[name])
+            kept = other.clone()
+            other.copy_(mine)
+            mine.copy_(kept)
+
 
 def local(tensor: Tensor) -> Tensor:
     """Return this rank's part of a tensor that may be sharded."""

@@ -162,5 +162,9 @@ class Task(ABC, Generic[StageT, BatchT, ClipsT]):
         return {}
 
     def evaluate(self, step: int) -> dict[str, float]:
-        """Return what the model knows by now, shares by name; every rank must call it."""
+        """Return what the model knows by now, shares by name; every rank must call it.
+
+        Raises:
+            SmileSynthError: it cannot be found out on this rank; the other ranks return all the same.
+        """
         raise NotImplementedError

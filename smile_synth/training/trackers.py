@@ -184,9 +184,8 @@ def open_trackers(names: Sequence[str], folder: Path, config: Mapping[str, Any],
         after_step: numbers of later updates will come again.
 
     Raises:
-        TrainingError: a tracker's package is not installed, or it cannot start.
+        TrainingError: a tracker cannot start.
     """
-    check_trackers(names)
     opened = []
     for name in names:
         try:

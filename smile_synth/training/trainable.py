@@ -139,6 +139,23 @@ class Trainable(ABC, Generic[StageT, ClipsT]):
         )
 
     @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Give the model the weights of its moving average for a while, where there is one; on every rank."""
+        self._swap_average()
+        try:
+            yield
+        finally:
+            self._swap_average()
+
+    def _swap_average(self) -> None:
+        if self._average is None:
+            return
+        if isinstance(self._forward, FSDPModule):
+            # A forward pass without a backward one leaves the outermost weights whole.
+            self._forward.reshard()
+        self._average.swap(self.model)
+
+    @contextmanager
     def _syncing(self, is_last: bool) -> Iterator[None]:
         """Exchange gradients between ranks in the last backward pass of an update only."""
         pause: AbstractContextManager[Any] = nullcontext()

@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 import torch
 
-from smile_synth.errors import TrainingError
+from smile_synth.errors import SmileSynthError, TrainingError
 from smile_synth.loader.augment import Views, augment, augment_motion, sample_views
 from smile_synth.loader.batch import Batch
 from smile_synth.loader.loader import Loader
@@ -202,11 +202,19 @@ class Pretraining(Task[MaskedStage, Batch, DeviceBatch]):
 
     def evaluate(self, step: int) -> dict[str, float]:
         state = self.learner.weights()
+        failures: list[Exception] = []
 
         def evaluate() -> dict[str, float]:
             assert self._evaluate is not None
-            metrics = self._evaluate(state["ema"] or state["model"], f"update {step}")
+            try:
+                metrics = self._evaluate(state["ema"] or state["model"], f"update {step}")
+            except (SmileSynthError, OSError, MemoryError) as error:
+                # The others wait for an answer, and must be there when the loop saves what was learned.
+                failures.append(error)
+                return {}
             return {f"probe/{name}": value for name, value in metrics.items()}
 
         found: dict[str, float] = self.job.world.from_first(evaluate)
+        if failures:
+            raise failures[0]
         return found

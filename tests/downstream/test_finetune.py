@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -15,10 +16,14 @@ from tiny_finetuning import tiny_dataset, tiny_recipe, tune_tiny
 from tiny_student import tiny_student
 from tiny_training import assert_same_bits, timeless_rows, wait_for_rows, weights
 
+from smile_synth.downstream import finetune
+from smile_synth.downstream.learner import ClassifierLearner
+from smile_synth.downstream.preflight import check
 from smile_synth.errors import CheckpointError, TrainingError, VideoError, VideoListError
 from smile_synth.interop.formats import export
 from smile_synth.interop.stored_student import StoredStudent
 from smile_synth.training.checkpoint import read_checkpoint
+from smile_synth.training.distributed import RankInfo, World
 from smile_synth.training.trainable import Trainable
 
 
@@ -158,6 +163,78 @@ def test_broken_video_stops_the_run_or_is_skipped_and_counted(videos: Path, tmp_
     assert f"2 times one of 1 broken videos was skipped, for the next one of the epoch; the first was {broken}" in log
 
 
+def test_failing_validation_loses_no_update(videos: Path, tmp_path: Path) -> None:
+    folder = tiny_dataset(tmp_path / "broken")
+    broken = folder / "val" / "right" / "1.mp4"
+    whole = broken.read_bytes()
+    broken.write_bytes(b"no video")
+    recipe = tiny_recipe(watch={"evaluate_every_epochs": 1})
+    with pytest.raises(VideoError, match=r"right/1\.mp4"):
+        tune_tiny(folder, tmp_path / "run", recipe)
+    assert read_checkpoint(tmp_path / "run" / "checkpoints" / "latest.pt")["step"] == 3
+    with pytest.raises(VideoError, match=r"right/1\.mp4"):
+        tune_tiny(folder, tmp_path / "run", recipe, resume=True)
+    assert read_checkpoint(tmp_path / "run" / "checkpoints" / "latest.pt")["step"] == 6, "the end is kept, too"
+    broken.write_bytes(whole)
+    tune_tiny(videos, tmp_path / "whole", recipe)
+    assert_same_bits(weights(tmp_path / "run"), weights(tmp_path / "whole"))
+
+
+def test_broken_video_of_the_validation_is_asked_about_and_not_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rank that asked less often than the others would leave them waiting for its part of a sharded model."""
+    folder = tiny_dataset(tmp_path / "videos", test=3)
+    (folder / "val" / "left" / "1.mp4").write_bytes(b"no video")
+    asked: list[int] = []
+
+    def scores(learner: Any, frames_BTHWC: torch.Tensor) -> torch.Tensor:
+        asked.append(len(frames_BTHWC))
+        return torch.tensor([[1.0, 0.0]]).expand(len(frames_BTHWC), 2)
+
+    monkeypatch.setattr(ClassifierLearner, "scores", scores)
+    recipe = tiny_recipe(
+        videos={"on_error": "skip"}, watch={"evaluate_every_epochs": 1}, test={"batch_size": 2}, max_steps=3
+    )
+    tune_tiny(folder, tmp_path / "run", recipe)
+    assert asked == [2, 2, 2]
+    tested = [row["validation/top1"] for row in timeless_rows(tmp_path / "run") if "validation/top1" in row]
+    assert tested == [pytest.approx(2 / 5)], "2 of 3 left ones were read, and right"
+
+
+def test_validation_is_of_the_moving_average_and_changes_nothing(
+    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[dict[str, torch.Tensor]] = []
+
+    def look(job: Any, learner: ClassifierLearner, videos: Any) -> float:
+        seen.append({name: value.clone() for name, value in learner.weights()["model"].items()})
+        return 0.5
+
+    monkeypatch.setattr(finetune, "share_right", look)
+    changes: dict[str, Any] = {"ema_decay": 0.5, "checkpoint": {"every_steps": 3}}
+    tune_tiny(videos, tmp_path / "tested", tiny_recipe(**changes, watch={"evaluate_every_epochs": 1}))
+    tune_tiny(videos, tmp_path / "plain", tiny_recipe(**changes))
+    state = read_checkpoint(tmp_path / "tested" / "checkpoints" / "latest.pt")
+    assert_same_bits(seen[-1], state["ema"])
+    assert_same_bits(state["model"], weights(tmp_path / "plain"))
+
+
+def test_missing_package_of_a_tracker_is_named_before_any_work(
+    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(TrainingError, match="'wandb', which is not installed"):
+        check(
+            tiny_recipe(watch={"trackers": ["wandb"]}),
+            "scratch",
+            videos,
+            tmp_path / "run",
+            resume=False,
+            world=World(RankInfo(), torch.device("cpu")),
+        )
+
+
 def test_listed_video_that_is_missing_stops_the_run_or_is_counted(videos: Path, tmp_path: Path) -> None:
     for part in ("train", "val"):
         lines = [f"{file.relative_to(videos)} {int(file.parent.name == 'right')}" for file in videos.rglob("*.mp4")]
@@ -175,6 +252,8 @@ def test_other_videos_or_another_recipe_cannot_resume_a_run(videos: Path, tmp_pa
     tune_tiny(videos, tmp_path / "run", tiny_recipe(), max_hours=0)
     with pytest.raises(CheckpointError, match=r"finetune\.label_smoothing was 0\.1"):
         tune_tiny(videos, tmp_path / "run", tiny_recipe(label_smoothing=0.2), resume=True)
+    with pytest.raises(CheckpointError, match=r"videos\.decoder was 'pyav'"):
+        tune_tiny(videos, tmp_path / "run", tiny_recipe(videos={"decoder": "opencv"}), resume=True)
     other = tiny_dataset(tmp_path / "other", a_class=7)
     with pytest.raises(CheckpointError, match="began with other videos"):
         tune_tiny(other, tmp_path / "run", tiny_recipe(), resume=True)
@@ -187,6 +266,7 @@ def test_other_videos_or_another_recipe_cannot_resume_a_run(videos: Path, tmp_pa
     [
         ({"batch_size": 20}, "a batch takes 20 videos, there are 12"),
         ({"batch_size": 3, "vary": {"repeats": 1}}, "must be even, got 3"),
+        ({"batch_size": 3}, "a process's videos of a batch must be even, got 3"),
         ({"layers": 3}, "finetune.layers is 3, the model has 2 blocks"),
     ],
 )
@@ -232,8 +312,13 @@ def test_run_killed_at_random_moments_ends_as_if_it_never_was(videos: Path, tmp_
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"freeze": True, "head": {"batch_norm": True}}, {"runtime": {"sharding": "shard"}, "ema_decay": 0.9}],
-    ids=["replicate", "probe", "shard"],
+    [
+        {},
+        {"freeze": True, "head": {"batch_norm": True}},
+        {"freeze": True, "runtime": {"sharding": "shard"}},
+        {"runtime": {"sharding": "shard"}, "ema_decay": 0.9},
+    ],
+    ids=["replicate", "probe", "sharded probe", "shard"],
 )
 def test_two_processes_give_the_curve_of_one(videos: Path, tmp_path: Path, changes: dict[str, Any]) -> None:
     # Drop path draws by process; everything else depends on a clip's place in the batch alone.
@@ -257,3 +342,24 @@ def test_two_processes_give_the_curve_of_one(videos: Path, tmp_path: Path, chang
     one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
     for name, value in one.items():
         torch.testing.assert_close(two[name], value, rtol=1e-3, atol=1e-4)
+    if "ema_decay" in changes:
+        one, two = (read_checkpoint(tmp_path / run / "checkpoints" / "latest.pt")["ema"] for run in ("one", "two"))
+        for name, value in one.items():
+            torch.testing.assert_close(two[name], value, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("on_error", ["skip", "stop"])
+def test_broken_video_of_one_rank_s_validation_leaves_no_rank_waiting(tmp_path: Path, on_error: str) -> None:
+    folder = tiny_dataset(tmp_path / "videos")
+    (folder / "val" / "left" / "1.mp4").write_bytes(b"no video")
+    recipe = tiny_recipe(
+        videos={"on_error": on_error}, watch={"evaluate_every_epochs": 1}, runtime={"sharding": "shard"}, max_steps=3
+    )
+    path, out = tmp_path / "two.yaml", tmp_path / "run"
+    path.write_text(recipe.to_yaml())
+    process = _start(folder, out, path, "--processes", "2")
+    said = process.communicate(timeout=120)[0]
+    assert process.returncode == (0 if on_error == "skip" else 2), said
+    assert said.count("cannot be read") == (0 if on_error == "skip" else 1), said
+    assert read_checkpoint(out / "checkpoints" / "latest.pt")["step"] == 3

@@ -7,7 +7,7 @@ import pytest
 import torch
 from tiny_student import GRID, some_frames
 
-from smile_synth.downstream.learner import ClassifierLearner, LabelledClips, freeze, layer_groups
+from smile_synth.downstream.learner import ClassifierLearner, LabelledClips, freeze, is_sharded, layer_groups
 from smile_synth.downstream.preflight import lay_out, load_encoder_weights
 from smile_synth.errors import TrainingError
 from smile_synth.interop.formats import read_student
@@ -96,6 +96,17 @@ def test_frozen_parts_learn_nothing_and_drop_no_path(changes: dict[str, object],
     }
     assert found == trained
     assert [block.drop_path == 0.0 for block in classifier.blocks] == [f"blocks.{i}" not in trained for i in range(3)]
+
+
+def test_frozen_encoders_are_not_sharded_unless_asked_for_and_with_batch_norm_never() -> None:
+    """FSDP throws away what the batch norm's forward pass changes."""
+    two, large = World(RankInfo(0, 2), torch.device("cuda")), StudentShape.of(StudentParams(size="large"), GRID, 1)
+    assert is_sharded(FinetuneParams(epochs=1), large, two)
+    assert not is_sharded(FinetuneParams(epochs=1, freeze=True), large, two)
+    sharded = {"epochs": 1, "freeze": True, "runtime": {"sharding": "shard"}}
+    assert is_sharded(FinetuneParams.model_validate(sharded), SHAPE, two)
+    with pytest.raises(ValueError, match="batch_norm cannot be sharded: leave runtime"):
+        FinetuneParams.model_validate({**sharded, "head": {"batch_norm": True}})
 
 
 def test_batch_standardise_is_torch_s_batch_norm() -> None:

@@ -54,7 +54,7 @@ def test_every_video_comes_once_an_epoch_with_its_label() -> None:
 
 
 def test_neighbours_are_of_different_videos_and_repeats_differ() -> None:
-    assert batch_order(3, 2) == [(0, 0), (1, 0), (0, 1), (1, 1), (2, 0), (2, 1)]
+    assert batch_order(4, 2) == [(0, 0), (1, 0), (0, 1), (1, 1), (2, 0), (3, 0), (2, 1), (3, 1)]
     batch = take(source(), 1)[0]
     videos, draws = batch.frames_BTHWC[:, 0, 0, 0, 0].tolist(), batch.frames_BTHWC[:, 0, 0, 0, 1].tolist()
     assert all(videos[place] != videos[place + 1] for place in range(0, 8, 2))
@@ -80,6 +80,19 @@ def test_resuming_after_any_batch_gives_the_same_clips(done: int) -> None:
         assert torch.equal(one.frames_BTHWC, other.frames_BTHWC)
 
 
+def test_videos_are_not_listed_again_for_every_batch() -> None:
+    class Files(tuple[Path, ...]):
+        times = 0
+
+        def __iter__(self) -> Any:
+            type(self).times += 1
+            return super().__iter__()
+
+    videos = LabelledVideos(Files(VIDEOS.files), VIDEOS.labels, VIDEOS.classes)
+    take(ClipSource(videos, read, repeats=2, batch_size=4, seed=5, threads=2), 4)
+    assert Files.times == 1
+
+
 def test_padded_epoch_begins_again_where_videos_run_out() -> None:
     batches = take(source(last="pad"), 4)
     assert batches[2].labels_B[-4:].tolist() == batches[0].labels_B[:4].tolist()
@@ -98,7 +111,7 @@ def test_broken_videos_stop_or_give_their_place_to_the_next_one() -> None:
 
 
 def test_rand_augment_draws_once_for_all_frames_and_alike_for_alike_generators() -> None:
-    augment = RandAugment("rand-m9-n4-mstd0.5-inc1", 32)
+    augment = RandAugment("rand-m9-n4-mstd0.5-inc1")
     frames = np.random.default_rng(0).integers(0, 256, (1, 40, 40, 3), dtype=np.uint8).repeat(3, axis=0)
     changed = [apply(augment.draw(np.random.default_rng(seed)), frames) for seed in range(12)]
     assert all((clip == clip[:1]).all() for clip in changed), "still frames stay alike"
@@ -109,7 +122,7 @@ def test_rand_augment_draws_once_for_all_frames_and_alike_for_alike_generators()
 
 def test_rand_augment_of_another_notation_is_refused() -> None:
     with pytest.raises(RecipeError, match=r"vary\.rand_augment must be in timm's notation"):
-        RandAugment("stronger please", 32)
+        RandAugment("stronger please")
 
 
 def test_crop_and_flip_hold_for_the_whole_clip() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_training import run_tiny, timeless_rows, tiny_recipe, tiny_store, wait_for_rows, weights
+from tiny_training import run_tiny, start_ranks, timeless_rows, tiny_recipe, tiny_store, wait_for_rows, weights
 
 from smile_synth.errors import TrainingError
 from smile_synth.recipe.recipe import Recipe
@@ -107,28 +107,6 @@ def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False, env=environment)
 
 
-def _start_ranks(command: list[str], **more: str) -> list[subprocess.Popen[str]]:
-    """Start the same command as the two tasks of a Slurm step."""
-    shared = {
-        "SLURM_STEP_ID": "0",
-        "SLURM_STEP_NUM_TASKS": "2",
-        "SLURM_JOB_ID": str(os.getpid()),
-        "SLURM_STEP_NODELIST": "localhost",
-        "OMP_NUM_THREADS": "1",
-        **more,
-    }
-    return [
-        subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env={**os.environ, **shared, "SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank)},
-        )
-        for rank in (0, 1)
-    ]
-
-
 def _losses(out: Path) -> list[float]:
     return [row["loss"] for row in timeless_rows(out)]
 
@@ -192,7 +170,7 @@ def test_signal_to_one_task_of_a_slurm_step_stops_all_of_them(store: Store, tmp_
     recipe, out = tmp_path / "long.yaml", tmp_path / "run"
     recipe.write_text(tiny_recipe(max_steps=100_000).to_yaml())
     command = [sys.executable, "-m", "smile_synth", "pretrain", str(recipe), "--data", str(store.path)]
-    tasks = _start_ranks([*command, "--out", str(out), "--device", "cpu"])
+    tasks = start_ranks([*command, "--out", str(out), "--device", "cpu"])
     wait_for_rows(out, 3)
     tasks[1].send_signal(signal.SIGUSR1)
     said = [task.communicate(timeout=120)[0] for task in tasks]
@@ -245,7 +223,7 @@ def work(world):
     world.barrier()
     print(found)
 """
-    tasks = _start_ranks([sys.executable, "-c", WORLD.format(work=work, timeout_s=5)])
+    tasks = start_ranks([sys.executable, "-c", WORLD.format(work=work, timeout_s=5)])
     said = [task.communicate(timeout=60)[0] for task in tasks]
     assert said == ["{'rank': 0}\n"] * 2
 
@@ -262,7 +240,7 @@ def work(world):
     {others}
 """
     began = time.monotonic()
-    tasks = _start_ranks([sys.executable, "-c", WORLD.format(work=work, timeout_s=60)])
+    tasks = start_ranks([sys.executable, "-c", WORLD.format(work=work, timeout_s=60)])
     said = [task.communicate(timeout=60)[0] for task in tasks]
     assert "".join(said) == f"smile-synth: rank {failing} has had enough\n"
     assert all(task.returncode for task in tasks)

@@ -18,6 +18,7 @@ from smile_synth.recipe.recipe import parse_recipe
 from smile_synth.store import Store
 from smile_synth.training.metrics import MetricsLog, read_rows
 from smile_synth.training.trackers import PROJECT, Tracked, check_trackers, open_trackers
+from smile_synth.training.trainable import Trainable
 
 PICTURE = np.zeros((8, 8, 3), np.uint8)
 
@@ -99,6 +100,33 @@ def test_a_tracker_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr("smile_synth.training.trackers._TRACKERS", {"tensorboard": fail})
     with pytest.raises(TrainingError, match="the tracker tensorboard cannot start: ValueError: not logged in"):
         open_trackers(["tensorboard"], tmp_path, {}, 0)
+
+
+def test_trackers_are_closed_where_the_training_fails(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    got: list[Any] = []
+
+    class Takes:
+        def log(self, numbers: Any, step: int) -> None:
+            got.append(step)
+
+        def picture(self, name: str, image_HWC: Any, step: int) -> None: ...
+
+        def close(self) -> None:
+            got.append("closed")
+
+    def fail(*arguments: Any) -> Any:
+        if got:
+            raise TrainingError("it went wrong")
+        return update(*arguments)
+
+    update = Trainable.update
+    monkeypatch.setattr(Trainable, "update", fail)
+    monkeypatch.setattr("smile_synth.training.trackers._TRACKERS", {"tensorboard": lambda *arguments: Takes()})
+    with pytest.raises(TrainingError, match="it went wrong"):
+        run_tiny(store, tmp_path / "run", tiny_recipe(watch={"trackers": ["tensorboard"]}))
+    assert got == [1, "closed"]
 
 
 def test_recipes_name_trackers_once_and_old_runs_are_read() -> None:
