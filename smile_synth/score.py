@@ -61,9 +61,17 @@ def score(
         Accuracy with its interval, right or wrong for each clip, and the confusion matrix.
     """
     is_right = answers == truth
-    confusion = np.zeros((num_classes, num_classes), np.int64)
-    np.add.at(confusion, (truth, answers), 1)
-    return Score(bootstrap_mean(is_right.astype(np.float64), resamples=resamples, rng=rng), is_right, confusion)
+    accuracy = bootstrap_mean(is_right.astype(np.float64), resamples=resamples, rng=rng)
+    return Score(accuracy, is_right, confusion_matrix(answers, truth, num_classes))
+
+
+def confusion_matrix(
+    answers: npt.NDArray[np.int64], truth: npt.NDArray[np.int64], num_classes: int
+) -> npt.NDArray[np.int64]:
+    """Return how often each class (row) got each answer (column), int64 (classes, classes)."""
+    counts = np.zeros((num_classes, num_classes), np.int64)
+    np.add.at(counts, (truth, answers), 1)
+    return counts
 
 
 def bootstrap_mean(values: npt.NDArray[np.float64], *, resamples: int, rng: np.random.Generator) -> Interval:

@@ -24,7 +24,7 @@ from smile_synth.model.patches import normalise
 from smile_synth.randomness import stream
 from smile_synth.recipe.finetune import EvaluationParams
 from smile_synth.recipe.videos import VideosParams
-from smile_synth.score import Interval, bootstrap_mean
+from smile_synth.score import Interval, bootstrap_mean, confusion_matrix
 from smile_synth.training.device import Precision, pick_precision
 from smile_synth.videos.lists import LabelledVideos
 
@@ -81,9 +81,7 @@ class Evaluation:
     @property
     def confusion(self) -> npt.NDArray[np.int64]:
         """How often a class (row) got an answer (column), int64 (classes, classes)."""
-        counts = np.zeros((len(self.videos.classes),) * 2, np.int64)
-        np.add.at(counts, (self.truth, self.answers), 1)
-        return counts
+        return confusion_matrix(self.answers, self.truth, len(self.videos.classes))
 
 
 def evaluate(

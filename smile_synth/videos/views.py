@@ -1,4 +1,8 @@
-"""Views of video files: segments of time and crops of space, at the size that a network takes."""
+"""Views of video files for probes and reports: segments of time and crops of space, at the size that a network takes.
+
+Clips are centred in their segments here. Fine-tuning and its test take the frames of ``positions``, which are those of
+VideoMAE's code, so that accuracies compare with published ones.
+"""
 
 from __future__ import annotations
 
