@@ -54,7 +54,8 @@ class Workspace:
             StoreError: the path is a file, or a folder that holds something else.
         """
         storage = self.storage
-        if not storage.exists(WORKSPACE) and not storage.is_empty() and not self.is_sealed:
+        # In this order: a job that starts meanwhile makes the workspace first, and seals the store before that goes.
+        if not storage.is_empty() and not storage.exists(WORKSPACE) and not self.is_sealed:
             raise StoreError(f"{self.store} holds files that are no store of ours; give --out a new or empty folder")
         storage.prepare()
 

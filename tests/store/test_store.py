@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from smile_synth.render import render
 from smile_synth.store import Store, render_store
 from smile_synth.store.layout import shard_file
 from smile_synth.store.shard import ShardWriter
+from smile_synth.store.storage.local import LocalStorage
 from smile_synth.store.workspace import Workspace
 from smile_synth.store.writer import ShardPart, fill_store, finish_store, in_this_process
 
@@ -281,6 +283,26 @@ def test_of_jobs_that_start_together_one_decides(
     assert tree(finish_store(path).path) == tree(
         render_store(dataset, tmp_path / "whole", recipe=dataset.recipe()).path
     )
+
+
+def test_a_job_that_starts_meanwhile_is_not_taken_for_foreign_files(
+    dataset: TinyDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, looks = tmp_path / "clips", iter([True])
+
+    def meanwhile(look: Callable[..., bool]) -> Callable[..., bool]:
+        def looking(*arguments: object) -> bool:
+            found = look(*arguments)
+            if next(looks, False):
+                fill(dataset, path, "1/2")
+            return found
+
+        return looking
+
+    for name in ("exists", "is_empty"):
+        monkeypatch.setattr(LocalStorage, name, meanwhile(getattr(LocalStorage, name)))
+    assert fill(dataset, path, "2/2") == 4
+    finish_store(path)
 
 
 def test_shards_of_another_store_are_not_complete(dataset: TinyDataset, store: Store, tmp_path: Path) -> None:
