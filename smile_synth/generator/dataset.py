@@ -71,7 +71,7 @@ class Dataset:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # With the list of images: a file that comes or goes meanwhile must not give a worker other ids.
-        return (_rebuild, (self.params, self.seed, self.folder, self.typed, self.assets))
+        return (_rebuild, (type(self), self.params, self.seed, self.folder, self.typed, self.assets))
 
     @property
     def generator_names(self) -> tuple[str, ...]:
@@ -168,5 +168,7 @@ def _promises(name: str, generator: Generator[Any]) -> tuple[int, dict[str, Labe
         return most, specs
 
 
-def _rebuild(params: DatasetParams, seed: int, folder: Path, typed: str, assets: Assets) -> Dataset:
-    return Dataset(params, seed=seed, folder=folder, typed=typed, assets=assets)
+def _rebuild(
+    kind: type[Dataset], params: DatasetParams, seed: int, folder: Path, typed: str, assets: Assets
+) -> Dataset:
+    return kind(params, seed=seed, folder=folder, typed=typed, assets=assets)

@@ -13,7 +13,6 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from multiprocessing import reduction
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnContext
 from multiprocessing.process import BaseProcess
 from typing import Any
 
@@ -23,15 +22,20 @@ import numpy.typing as npt
 from smile_synth.errors import GeneratorError, LoaderError, SceneError, SmileSynthError, in_one_line
 from smile_synth.generator.dataset import Dataset
 from smile_synth.loader.memory import BatchShape, SharedMemory
-from smile_synth.machine.processes import serve_parent, single_threaded
+from smile_synth.machine.processes import (
+    GRACE_S,
+    SECONDS_BETWEEN_LOOKS,
+    how_it_ended,
+    serve_parent,
+    single_threaded,
+    start,
+    why_not_started,
+)
 from smile_synth.render import render_into
 
 # Tasks that a process has at hand: it need not wait for us, who may be kept from the interpreter by a training.
 TASKS_AT_HAND = 3
-SECONDS_BETWEEN_LOOKS = 0.2
 NO_CLIP = -1
-# The dataset itself ends a clip that hangs in Python; what hangs in compiled code is left this much longer.
-GRACE_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -138,17 +142,15 @@ class RenderPool:
         self._end_processes()
 
     def _start(self, packed: bytes) -> None:
-        context = multiprocessing.get_context("spawn")
         try:
             with single_threaded():
                 for _ in range(self._num_workers):
-                    self._workers.append(_started(context))
+                    self._workers.append(_Worker(*start(_work, [NO_CLIP, 0, 0], "smile-synth-render")))
             for worker in self._workers:
                 worker.connection.send_bytes(packed)
         except (OSError, MemoryError) as error:
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else "not enough memory"
             raise LoaderError(
-                f"a process that renders clips could not be started ({reason}); use fewer: "
+                f"a process that renders clips could not be started ({why_not_started(error)}); use fewer: "
                 f"pretrain.loading.render_workers=1"
             ) from error
 
@@ -229,10 +231,9 @@ class RenderPool:
             worker.connection.close()
 
     def _death(self, worker: _Worker) -> LoaderError:
-        worker.process.join()
-        code = worker.process.exitcode or 0
-        reason = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        hint = " (if memory ran out, use fewer: pretrain.loading.render_workers=1)" if code == -signal.SIGKILL else ""
+        reason = how_it_ended(worker.process)
+        is_killed = worker.process.exitcode == -signal.SIGKILL
+        hint = " (if memory ran out, use fewer: pretrain.loading.render_workers=1)" if is_killed else ""
         return LoaderError(f"a process that renders clips {reason}{hint} {self._place(worker)}")
 
     def _place(self, worker: _Worker) -> str:
@@ -254,15 +255,6 @@ class RenderPool:
                 f"a generator did not end within {limit_s:g} s, which dataset.clip_timeout_s and {GRACE_S:g} s of "
                 f"grace allow, {self._place(worker)}"
             )
-
-
-def _started(context: SpawnContext) -> _Worker:
-    here, there = context.Pipe()
-    state = context.RawArray("q", [NO_CLIP, 0, 0])
-    process = context.Process(target=_work, args=(there, state), name="smile-synth-render", daemon=True)
-    process.start()
-    there.close()
-    return _Worker(process, here, state)
 
 
 def _work(connection: Connection, state: Any) -> None:

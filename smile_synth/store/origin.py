@@ -5,11 +5,9 @@ from __future__ import annotations
 import contextlib
 import shlex
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
-from smile_synth.assets import Assets
 from smile_synth.errors import StoreError
 from smile_synth.generator.dataset import Dataset
 from smile_synth.generator.registry import registered_only
@@ -62,13 +60,6 @@ def import_command(manifest: Manifest) -> str:
 class StoredDataset(Dataset):
     """A dataset that a store names; a clip of it is repeated from the store."""
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (_rebuild, (self.params, self.seed, self.folder, self.typed, self.assets))
-
     def repeat_command(self, clip: int) -> str:
         """Return the command that renders one clip alone."""
         return shlex.join(["smile-synth", "preview", self.typed, "--clip", str(clip), "--debug"])
-
-
-def _rebuild(params: DatasetParams, seed: int, folder: Path, typed: str, assets: Assets) -> StoredDataset:
-    return StoredDataset(params, seed=seed, folder=folder, typed=typed, assets=assets)

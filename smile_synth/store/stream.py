@@ -6,9 +6,8 @@ import shlex
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, NoReturn, cast
 
-from smile_synth.assets import Assets
 from smile_synth.errors import StoreError
 from smile_synth.generator.dataset import Dataset
 from smile_synth.recipe.dataset import DatasetParams
@@ -84,15 +83,8 @@ def epoch_clips(stores: Sequence[Store]) -> int | None:
 class StreamDataset(Dataset):
     """A dataset without end; the command that repeats a clip says that the recipe has as many."""
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (_rebuild, (self.params, self.seed, self.folder, self.typed, self.assets))
-
     def repeat_command(self, clip: int) -> str:
         """Return the command that samples and renders one clip alone."""
         more = ["--set", f"dataset.clips={clip + 1}"]
         words = ["--seed", str(self.seed), "--clip", str(clip), *more, "--debug"]
         return f"smile-synth preview {self.typed} {shlex.join(words)}"
-
-
-def _rebuild(params: DatasetParams, seed: int, folder: Path, typed: str, assets: Assets) -> StreamDataset:
-    return StreamDataset(params, seed=seed, folder=folder, typed=typed, assets=assets)

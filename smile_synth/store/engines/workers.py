@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import pickle
 import signal
 import time
@@ -11,23 +10,27 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnContext
 from multiprocessing.process import BaseProcess
 from typing import Any
 
 from smile_synth.errors import GeneratorError, SmileSynthError, StoreError
 from smile_synth.generator.dataset import Dataset
-from smile_synth.machine.processes import serve_parent, single_threaded
+from smile_synth.machine.processes import (
+    GRACE_S,
+    SECONDS_BETWEEN_LOOKS,
+    how_it_ended,
+    serve_parent,
+    single_threaded,
+    start,
+    why_not_started,
+)
 from smile_synth.store.build import build_shard
 from smile_synth.store.layout import Layout
 from smile_synth.store.workspace import Workspace
 
-SECONDS_BETWEEN_LOOKS = 0.2
 NO_CLIP = -1
 # Builds one shard as ``build_shard`` does.
 Build = Callable[[Dataset, Layout, Workspace, int, Callable[[int], None]], None]
-# The dataset itself ends a clip that hangs in Python; what hangs in compiled code is left this much longer.
-GRACE_S = 30.0
 
 
 @dataclass
@@ -126,13 +129,11 @@ def build_with_processes(
 
 @contextmanager
 def _running(packed: bytes, num_workers: int) -> Iterator[list[Worker]]:
-    # Spawned, never forked: threads of TensorStore, numba and torch do not survive a fork.
-    context = multiprocessing.get_context("spawn")
     workers: list[Worker] = []
     try:
         with single_threaded():
             for _ in range(num_workers):
-                workers.append(_started(context))
+                workers.append(_started())
         for worker in workers:
             _send_job(worker, packed)
         yield workers
@@ -145,21 +146,14 @@ def _running(packed: bytes, num_workers: int) -> Iterator[list[Worker]]:
             worker.connection.close()
 
 
-def _started(context: SpawnContext) -> Worker:
-    here, there = context.Pipe()
-    state = context.RawArray("q", [NO_CLIP, 0])
-    # Nothing large goes in here: starting a process that dies before it has read its arguments would hang.
-    process = context.Process(target=_work, args=(there, state), daemon=True)
+def _started() -> Worker:
     try:
-        process.start()
+        return Worker(*start(_work, [NO_CLIP, 0]))
     except (OSError, MemoryError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else "not enough memory"
         raise StoreError(
-            f"a worker process could not be started ({reason}); use fewer --workers, or free some memory, and run "
-            f"the same command again to resume"
+            f"a worker process could not be started ({why_not_started(error)}); use fewer --workers, or free some "
+            f"memory, and run the same command again to resume"
         ) from error
-    there.close()
-    return Worker(process, here, state)
 
 
 def _send_job(worker: Worker, packed: bytes) -> None:
@@ -180,10 +174,8 @@ def _check_alive(worker: Worker) -> None:
 
 
 def _death(worker: Worker) -> StoreError:
-    worker.process.join()
-    code = worker.process.exitcode or 0
-    reason = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-    hint = "; if memory ran out, use fewer --workers" if code == -signal.SIGKILL else ""
+    reason = how_it_ended(worker.process)
+    hint = "; if memory ran out, use fewer --workers" if worker.process.exitcode == -signal.SIGKILL else ""
     return StoreError(
         f"a worker process {reason} {worker.place}{hint}; "
         f"completed shards are safe: run the same command again to resume"
