@@ -1,22 +1,32 @@
-"""An S3 server for tests, in this process."""
+"""Object stores for tests, on this machine: S3 and Google by moto, S3 by SeaweedFS, Azure by Azurite."""
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hmac
 import itertools
 import logging
 import os
+import shutil
 import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 BUCKET = "clips"
+AZURE_ACCOUNT = "smiles"
+AZURE_KEY = base64.b64encode(b"a key that Azurite is told").decode()
 NAMES = itertools.count()
 
 
@@ -28,11 +38,28 @@ def moto_endpoint() -> Iterator[str]:
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
+    assert server._server is not None
+    server._server.app = google_too(server._server.app)
     try:
         host, port = server.get_host_and_port()
         yield f"http://{host}:{port}"
     finally:
         server.stop()
+
+
+def google_too(app: Callable[..., Any]) -> Callable[..., Any]:
+    """Have an S3 server understand the two headers by which Google's XML interface differs in what we ask for."""
+
+    def translated(environ: dict[str, Any], start_response: Any) -> Any:
+        if environ.get("HTTP_X_GOOG_IF_GENERATION_MATCH") == "0":
+            environ["HTTP_IF_NONE_MATCH"] = "*"
+        if not environ.get("HTTP_AUTHORIZATION", "").startswith("AWS4"):
+            # It checks no signature, but lets nobody in who gives none.
+            credential = "Credential=test/20260101/us-east-1/s3/aws4_request"
+            environ["HTTP_AUTHORIZATION"] = f"AWS4-HMAC-SHA256 {credential}, SignedHeaders=host, Signature=none"
+        return app(environ, start_response)
+
+    return translated
 
 
 def environment(endpoint: str) -> dict[str, str]:
@@ -43,6 +70,36 @@ def environment(endpoint: str) -> dict[str, str]:
         "AWS_SECRET_ACCESS_KEY": "test-secret",
         "AWS_DEFAULT_REGION": "us-east-1",
     }
+
+
+def azure_environment(endpoint: str) -> dict[str, str]:
+    """Return the variables that lead to Azurite."""
+    return {
+        "AZURE_STORAGE_ACCOUNT_NAME": AZURE_ACCOUNT,
+        "AZURE_STORAGE_ACCOUNT_KEY": AZURE_KEY,
+        "AZURE_STORAGE_ENDPOINT": endpoint,
+    }
+
+
+def make_container(endpoint: str, *, timeout_s: float = 20) -> None:
+    """Make Azurite's container as soon as it answers, by a request that is signed with the account's key."""
+    headers = {"x-ms-date": format_datetime(datetime.now(UTC), usegmt=True), "x-ms-version": "2021-08-06"}
+    signed = [f"{name}:{value}" for name, value in headers.items()]
+    signed += [f"/{AZURE_ACCOUNT}/{AZURE_ACCOUNT}/{BUCKET}", "restype:container"]
+    digest = hmac.digest(base64.b64decode(AZURE_KEY), ("PUT" + "\n" * 12 + "\n".join(signed)).encode(), "sha256")
+    headers["Authorization"] = f"SharedKey {AZURE_ACCOUNT}:{base64.b64encode(digest).decode()}"
+    request = urllib.request.Request(f"{endpoint}/{BUCKET}?restype=container", headers=headers, method="PUT")
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            urllib.request.urlopen(request).close()
+            return
+        except urllib.error.HTTPError:
+            raise
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
 
 
 def make_bucket(endpoint: str, *, timeout_s: float = 10) -> None:
@@ -76,14 +133,54 @@ def moto_address() -> Iterator[str]:
 @pytest.fixture
 def bucket_url(moto_address: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """URL of an empty prefix on the server, which the environment leads to."""
+    with _led_by(environment(moto_address), monkeypatch):
+        yield f"s3://{BUCKET}/test-{next(NAMES)}"
+
+
+@pytest.fixture
+def google_url(moto_address: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """URL of an empty prefix, asked for as Google's client asks."""
+    with _led_by({"STORAGE_EMULATOR_HOST": moto_address}, monkeypatch):
+        yield f"gs://{BUCKET}/test-{next(NAMES)}"
+
+
+@pytest.fixture(scope="session")
+def azurite_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of one Azurite for all tests, with one container; it comes by ``npm install --global azurite``."""
+    program = shutil.which("azurite-blob")
+    if program is None:
+        pytest.skip("needs Azurite: npm install --global azurite")
+    folder, port = tmp_path_factory.mktemp("azurite"), free_ports(1)[0]
+    command = [program, f"--location={folder}", f"--blobPort={port}", "--silent", "--skipApiVersionCheck"]
+    command += ["--disableTelemetry"]
+    told = {**os.environ, "AZURITE_ACCOUNTS": f"{AZURE_ACCOUNT}:{AZURE_KEY}"}
+    with subprocess.Popen(command, env=told, stdout=subprocess.DEVNULL) as server:
+        try:
+            endpoint = f"http://127.0.0.1:{port}/{AZURE_ACCOUNT}"
+            make_container(endpoint)
+            yield endpoint
+        finally:
+            server.kill()
+
+
+@pytest.fixture
+def azure_url(azurite_address: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """URL of an empty prefix on Azurite, which the environment leads to."""
+    with _led_by(azure_environment(azurite_address), monkeypatch):
+        yield f"az://{BUCKET}/test-{next(NAMES)}"
+
+
+@contextlib.contextmanager
+def _led_by(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Have the environment lead to one server, and to no other."""
     from smile_synth.store.storage.choice import forget_clients
 
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
+    for name in [name for name in os.environ if name.startswith(("AWS_", "AZURE_", "GOOGLE_"))]:
         monkeypatch.delenv(name)
-    for name, value in environment(moto_address).items():
+    for name, value in variables.items():
         monkeypatch.setenv(name, value)
     forget_clients()
-    yield f"s3://{BUCKET}/test-{next(NAMES)}"
+    yield
     forget_clients()
 
 

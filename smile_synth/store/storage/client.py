@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import itertools
+import json
 import logging
 import os
 import random
@@ -34,8 +35,12 @@ LONGEST_WAIT_S = 10
 # A server that has answered is waited for, so that a training outlasts its restart; another may be a slip of the pen.
 PATIENCE_S = {"known": 180, "unknown": 10}
 SAID_EVERY_S = 30
-# Variables with the address of a server that speaks S3, as its own tools call them.
-ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+# Variables with the address of another server than the cloud's own, as the cloud's tools call them.
+ENDPOINTS = {
+    "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
+    "gs": ("GOOGLE_BASE_URL", "STORAGE_EMULATOR_HOST"),
+    "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
+}
 # Where the client asks for credentials when the environment has none.
 METADATA_SERVERS = ("169.254.169.254", "metadata.google.internal")
 CREDENTIALS = {
@@ -94,12 +99,12 @@ def client_of(url: StoreUrl, *, writing: bool) -> Any:
     options = {
         "connect_timeout": timedelta(seconds=CONNECT_S),
         "timeout": timedelta(seconds=WRITE_S if writing else READ_S),
-        "allow_http": _is_plain_http(),
+        "allow_http": _is_plain_http(url.scheme),
     }
     if not writing:
         # Not for writing: a server may think for long about a large object that has arrived.
         options["read_timeout"] = timedelta(seconds=STALL_S)
-    config = {"region": _region()} if url.scheme == "s3" else {}
+    config = _config(url.scheme)
     try:
         return kinds[url.scheme](
             url.bucket, prefix=url.key or None, client_options=options, retry_config={"max_retries": 0}, **config
@@ -115,13 +120,21 @@ def _memory(bucket: str, key: str) -> Any:
     return obstore().store.MemoryStore()
 
 
-def _region() -> str:
-    return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+def _config(scheme: str) -> dict[str, Any]:
+    """Return what the client does not find in the environment by itself."""
+    if scheme == "s3":
+        return {"region": os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"}
+    if scheme == "gs" and (server := os.environ.get("STORAGE_EMULATOR_HOST")):
+        # An account without a key: emulators know none. The client wants the fields all the same.
+        empty = dict.fromkeys(("client_email", "private_key", "private_key_id"), "")
+        return {"service_account_key": json.dumps({"gcs_base_url": server, "disable_oauth": True, **empty})}
+    return {}
 
 
-def _is_plain_http() -> bool:
-    endpoint = next((value for name in ENDPOINTS if (value := os.environ.get(name))), "")
-    return endpoint.startswith("http://") or os.environ.get("AWS_ALLOW_HTTP", "").lower() in ("1", "true")
+def _is_plain_http(scheme: str) -> bool:
+    endpoint = next((value for name in ENDPOINTS[scheme] if (value := os.environ.get(name))), "")
+    allowing = {"s3": "AWS_ALLOW_HTTP", "az": "AZURE_STORAGE_USE_EMULATOR"}.get(scheme, "")
+    return endpoint.startswith("http://") or os.environ.get(allowing, "").lower() in ("1", "true")
 
 
 def ask(url: StoreUrl, request: Callable[[], Answer]) -> Answer:

@@ -51,6 +51,12 @@ class ObjectFile:
         self._storage, self._name = storage, name
 
     def tail(self, nbytes: int) -> tuple[bytes, int]:
+        if self._storage.location.scheme == "az":
+            # Azure has no ranges that count from the end.
+            size: int = self._storage.head(self._name)["size"]
+            start = max(0, size - nbytes)
+            return bytes(self._range(start, size - start)) if size else b"", size
+
         def request() -> tuple[bytes, int]:
             found = obstore().get(self._storage.reading, self._name, options={"range": {"suffix": nbytes}})
             return bytes(found.bytes()), int(found.meta["size"])
@@ -101,6 +107,11 @@ class ObjectStorage:
         """Return the answer to a request about an object or prefix; see ``ask`` of the client."""
         return ask(self.location / name if name else self.location, request)
 
+    def head(self, name: str) -> Mapping[str, Any]:
+        """Return size and date of an object."""
+        found: Mapping[str, Any] = self.ask(name, lambda: obstore().head(self.reading, name))
+        return found
+
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterable[Result]:
         with ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="smile-synth-objects") as pool:
             try:
@@ -116,7 +127,7 @@ class ObjectStorage:
         return ObjectFile(self, name)
 
     def open_whole(self, name: str) -> LocalFile:
-        size = self._head(name)["size"]
+        size = self.head(name)["size"]
         # Every byte is needed once, some twice: fetched in large pieces, it is read from a file without a name.
         file = ObjectFile(self, name)
         with tempfile.TemporaryFile() as copy:
@@ -133,7 +144,7 @@ class ObjectStorage:
 
     def is_file(self, name: str) -> bool:
         try:
-            self._head(name)
+            self.head(name)
         except FileNotFoundError:
             return False
         return True
@@ -144,7 +155,7 @@ class ObjectStorage:
         return {name: size for name, size in self.list().items() if name in wanted} if wanted else {}
 
     def modified_at(self, name: str) -> datetime:
-        found: datetime = self._head(name)["last_modified"]
+        found: datetime = self.head(name)["last_modified"]
         return found
 
     def list(self, folder: str = "") -> dict[str, int]:
@@ -210,10 +221,6 @@ class ObjectStorage:
             return any(len(page) for page in obstore().list(self.reading, prefix=prefix or None, chunk_size=1))
 
         return self.ask(prefix, request)
-
-    def _head(self, name: str) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = self.ask(name, lambda: obstore().head(self.reading, name))
-        return found
 
     def _put(self, name: str, data: bytes | mmap.mmap, *, mode: str) -> bool:
         """Put an object; return False where ``create`` finds one, which may be our own of a try without an answer."""

@@ -20,6 +20,7 @@ from tiny import TinyDataset, TinyParams
 from tiny_training import assert_same_bits, run_tiny, tiny_recipe, tiny_store, weights
 from typer.testing import CliRunner
 
+import smile_synth as ss
 from smile_synth.cli import app
 from smile_synth.errors import DamagedStoreError, GeneratorError, StoreError
 from smile_synth.generator.dataset import Dataset
@@ -391,6 +392,18 @@ def test_parts_of_a_url() -> None:
 
 
 @pytest.mark.slow
+def test_the_python_api_resumes_what_the_command_began(bucket_url: str, tmp_path: Path) -> None:  # noqa: F811
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(SHAPES))
+    assert (
+        CliRunner()
+        .invoke(app, ["render", str(tmp_path / "mine.yaml"), "--out", bucket_url, "--workers", "0"])
+        .exit_code
+        == 0
+    )
+    store = ss.render(tmp_path / "mine.yaml", bucket_url, workers=0)
+    assert store.layout.array("frames").clips_per_shard == 512
+
+
 def test_training_from_a_bucket_gives_the_same_weights(bucket_url: str, tmp_path: Path) -> None:  # noqa: F811
     local = tiny_store(tmp_path)
     dataset = TinyDataset(clips=12, shard=4, size=32, frames=4)

@@ -6,19 +6,20 @@ import pickle
 from pathlib import Path
 
 import pytest
-from object_server import bucket_url, moto_address  # noqa: F401
+from object_server import azure_url, azurite_address, bucket_url, google_url, moto_address  # noqa: F401
 
 from smile_synth.errors import StoreError
 from smile_synth.store.storage import Storage, storage_of
 
-KINDS = ("folder", "memory", "server")
+SERVERS = {"s3": "bucket_url", "gs": "google_url", "az": "azure_url"}
+KINDS = ("folder", "memory", *SERVERS)
 
 
 @pytest.fixture(params=KINDS)
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
     """An empty storage, and what a workspace needs in it."""
-    if request.param == "server":
-        made = storage_of(request.getfixturevalue("bucket_url"))
+    if request.param in SERVERS:
+        made = storage_of(request.getfixturevalue(SERVERS[request.param]))
     else:
         made = storage_of(tmp_path / "store" if request.param == "folder" else f"memory://{tmp_path.name}")
     assert made.is_empty()
