@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -21,5 +22,7 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     assert "WARNING" not in done.stderr
     pages = {file.stem for file in (ROOT / "docs").glob("*.md")}
     assert {file.stem for file in (tmp_path / "site").glob("*.html")} == pages | {"404"}
+    # It works from disk, where there may be no network.
+    assert not re.search(r'(?:src|rel="stylesheet" href)="https?:', (tmp_path / "site" / "index.html").read_text())
     reference = (tmp_path / "site" / "api.html").read_text(encoding="utf-8")
     assert "frames_BTHWC" in reference or "load_encoder" in reference
