@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -48,7 +50,7 @@ def probe(
     device: str = "auto",
     workers: int | None = None,
     trust_code: bool = False,
-    view: TextIO | None = None,
+    view: TextIO | None = sys.stderr,
 ) -> Probed:
     """Measure what a model's frozen features know, with the same network untrained as baseline.
 
@@ -66,7 +68,7 @@ def probe(
         device: ``auto``, ``cpu`` or ``cuda``.
         workers: processes and threads; None: one per core.
         trust_code: run generator files that the run's own recipe names; read them first.
-        view: where to show progress; None means standard error.
+        view: where to show progress; None shows nothing.
 
     Returns:
         All readings (``results.table()`` for people, ``results.metrics()`` by name), and the files that hold them.
@@ -95,7 +97,7 @@ def probe(
         workers=workers or num_cores(),
         pretraining_assets=known,
         notes=(note,) if note and params.sources else (),
-        shown_on=view,
+        shown_on=view or io.StringIO(),
     )
     extractors = extractors_of(probed, params)
     # The run may be a stranger's, and its recipe may name a file to be run.

@@ -13,7 +13,7 @@ from smile_synth.machine.cores import num_cores
 from smile_synth.recipe.recipe import Recipe
 from smile_synth.scene import Scene
 from smile_synth.store import Store
-from smile_synth.store.space import check_space
+from smile_synth.store.space import check_space, clips_per_object
 from smile_synth.store.storage import Location, locate
 from smile_synth.store.writer import Engine, fill_store, finish_store, in_processes, in_this_process
 from smile_synth.training.agreement import disagreements
@@ -53,11 +53,20 @@ def render(
         >>> len(store), store.seed
         (8, 0)
     """
-    loaded = as_recipe(recipe, overrides)
+    loaded = with_suiting_shards(as_recipe(recipe, overrides), locate(out))
     dataset = prepare(loaded, locate(out), is_virtual=virtual)
     chosen = engine or (in_this_process if workers == 0 else in_processes(workers or num_cores()))
     fill_store(dataset, out, recipe=loaded.resolved(), engine=chosen, is_virtual=virtual)
     return finish_store(out)
+
+
+def with_suiting_shards(recipe: Recipe, out: Location) -> Recipe:
+    """Return the recipe with larger shards for an object store, where it leaves their size open."""
+    params = recipe.section("dataset")
+    if isinstance(out, Path) or "clips_per_shard" in params.store.model_fields_set:
+        return recipe
+    store = params.store.model_copy(update={"clips_per_shard": clips_per_object(params)})
+    return recipe.model_copy(update={"dataset": params.model_copy(update={"store": store})})
 
 
 def prepare(recipe: Recipe, out: Location, *, is_virtual: bool = False) -> Dataset:

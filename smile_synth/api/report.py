@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +23,7 @@ from smile_synth.store import Store
 from smile_synth.store.reader import StoreLike
 from smile_synth.store.storage.location import beside
 
+LOG = logging.getLogger(__name__)
 DEFAULT_MODEL = "efficientnet_lite0"
 
 
@@ -59,7 +61,8 @@ def report(
             ``comparison`` for several.
         clips: how many clips to look at, chosen by ``seed``; None for all.
         seed: chooses the clips.
-        natural: folder of natural videos or images to compare with.
+        natural: folder of natural videos or images to compare with; None: what ``report.natural`` of the recipe, or of
+            the first store's own, names; empty: none.
         natural_stride: frames of a video to step by.
         feature_model: ``efficientnet_lite0``, ``open_clip:MODEL``, ``timm:MODEL`` (``@FILE`` for weights), or ``none``.
         feature_clips: how many of the clips the feature model sees.
@@ -82,8 +85,12 @@ def report(
     stores = as_stores(data)
     if not stores:
         raise ReportError("a report needs at least one store, got none")
+    if natural is None:
+        natural, note = natural_folder(stores[0], recipe, Path.cwd())
+        if note:
+            LOG.warning(note)
     measuring = _Measuring(stores, clips=clips, seed=seed, feature_model=feature_model, feature_clips=feature_clips)
-    measuring.compare_with(natural, stride=natural_stride)
+    measuring.compare_with(natural or None, stride=natural_stride)
     measuring.judge_by(recipe)
     is_single = len(stores) == 1
     usual = beside(stores[0].path, "-report") if is_single else Path("comparison")
@@ -94,6 +101,37 @@ def report(
     else:
         write_comparison(compare_stores(surveyed), stores, files)
     return Reported([one.report for one in surveyed], files, stores)
+
+
+def natural_folder(store: Store, recipe: RecipeLike | None, folder: Path) -> tuple[Path | None, str]:
+    """Return the natural videos or images that the recipe names, or where none is given the store's own recipe.
+
+    A store may be a stranger's: what its recipe names counts only inside ``folder``.
+
+    Args:
+        store: that is reported on.
+        recipe: that the user gives.
+        folder: where relative paths of the store's recipe start.
+
+    Returns:
+        The folder, if there is one, and a note where the store's recipe names one that is not taken.
+
+    Raises:
+        ReportError: the given recipe names no folder.
+    """
+    if recipe is not None:
+        loaded = as_recipe(recipe)
+        named = loaded.report.natural if loaded.report is not None else ""
+        place = loaded.folder / Path(named).expanduser()
+        if named and not place.is_dir():
+            raise ReportError(f"report.natural takes a folder of videos or images, got {place}, which is no folder")
+        return (place if named else None), ""
+    section = store.recipe.get("report")
+    named = str(section.get("natural") or "") if isinstance(section, dict) else ""
+    place = folder / named
+    if not named or (place.is_dir() and folder.resolve() in place.resolve().parents):
+        return (place if named else None), ""
+    return None, f"report.natural {named} of the store's recipe is not in {folder}; give --natural"
 
 
 class _Measuring:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from smile_synth.cli.shell import command
 from smile_synth.cli.stores import RecipeFolder, TrustCode
 from smile_synth.errors import TrainingError
 
@@ -81,4 +83,5 @@ def _show(cache: FeatureCache, store: str, recipe: str) -> None:
         f"Features {cache.path}: {cache.layout.num_clips} clips of {tokens} x {width} {cache.root.dtype}, "
         f"{format_size(store_nbytes(cache.path))}, relative error {cache.root.relative_error:.2g}."
     )
-    typer.echo(f"Train with them: smile-synth pretrain {recipe} --data {store} --out runs/first")
+    train = command("pretrain", *shlex.split(recipe), "--data", store, "--out", "runs/first")
+    typer.echo(f"Train with them: {train}")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from smile_synth.cli.shell import command
 from smile_synth.errors import TrainingError, printable
 
 if TYPE_CHECKING:
@@ -80,7 +80,8 @@ def evaluate(
     typer.echo(printable(f"wrote {', '.join(str(file) for file in files)}"))
     # Only flat positions have a place in Hugging Face's form.
     form = "huggingface" if stored.shape.positions == "flat" else "safetensors"
-    typer.echo(printable(f"next: {shlex.join(['smile-synth', 'export', str(model), '--format', form])}"))
+    told = ["--heads", heads] if heads is not None else []
+    typer.echo(f"next: {command('export', model, '--format', form, *told)}")
 
 
 def _part(name: str) -> Literal["train", "validation", "test"]:

@@ -27,9 +27,10 @@ def register(app: typer.Typer) -> None:
 
 
 def export(
-    run: Path = typer.Argument(help="A run folder, or one checkpoint file of it."),
+    run: Path = typer.Argument(help="A run folder, a checkpoint of it, or weights from elsewhere, as for probe."),
     format: Format = typer.Option(Format.safetensors, "--format", "-f", help="What to write."),
     out: Path | None = typer.Option(None, "--out", "-o", help="File or folder to write; beside the run unless told."),
+    heads: int | None = typer.Option(None, min=1, help="Attention heads, where the file does not tell."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace what lies there."),
 ) -> None:
     """Write a trained student, or a fine-tuned classifier, for use elsewhere.
@@ -50,8 +51,9 @@ def export(
     """
     from smile_synth.interop.formats import export as write
     from smile_synth.interop.formats import read_student
+    from smile_synth.interop.stored_student import Sizes
 
-    stored = read_student(run)
+    stored = read_student(run, Sizes(heads))
     name = run.stem if run.is_file() else run.resolve().name
     target = out or run.resolve().parent / f"{name}.{_SUFFIXES[format]}"
     if target.exists() and not overwrite:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from smile_synth.cli.stores import RecipeFolder, TrustCode
 from smile_synth.errors import printable
 
 
@@ -17,7 +18,7 @@ def register(app: typer.Typer) -> None:
 
 
 def export_videos(
-    store: Annotated[Path, typer.Argument(help="A finished store.")],
+    store: Annotated[str, typer.Argument(help="A finished store, or its URL.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the videos; run again to resume.")],
     label: Annotated[str, typer.Option(help="Label that is a video's class, or 'generator'; else all are one.")] = "",
     bins: Annotated[int, typer.Option(min=2, help="Classes of a label that is a number, at quantiles.")] = 4,
@@ -27,9 +28,8 @@ def export_videos(
     fps: Annotated[float, typer.Option(help="Frames a second.")] = 25.0,
     validation_share: Annotated[float, typer.Option(help="Share of each class that goes into val.csv.")] = 0.0,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads that encode; by default one a core.")] = None,
-    trust_code: Annotated[
-        bool, typer.Option("--trust-code", help="Run generator files that a virtual store names; read them first.")
-    ] = False,
+    folder: RecipeFolder = None,
+    trust_code: TrustCode = False,
 ) -> None:
     """Write a store's clips as videos in class folders, with lists of 'path label' as VideoMAE reads them.
 
@@ -49,7 +49,7 @@ def export_videos(
 
     form = VideoFormat(format_, lossless, quality, fps)  # type: ignore[arg-type]  # checked by the class
     params = ExportParams(label, bins, validation_share, form)
-    done = export(Store.open(store, trust_code=trust_code), out, params, threads=threads or num_cores())
+    done = export(Store.open(store, folder=folder, trust_code=trust_code), out, params, threads=threads or num_cores())
     mean, least = done.psnr_db
     equality = "equal to their clips" if math.isinf(least) else f"PSNR {mean:.1f} dB, least {least:.1f} dB"
     left_out = f"; {done.unlabelled} clips without the label were left out" if done.unlabelled else ""

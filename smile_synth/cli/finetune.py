@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-if TYPE_CHECKING:
-    from smile_synth.training.summary import RunSummary
+from smile_synth.cli.shell import command
+from smile_synth.cli.training import print_rows, run_options, show_run
 
 
 def finetune(
@@ -52,33 +49,30 @@ def finetune(
     """
     from smile_synth.recipe.recipe import load_recipe
 
-    overrides = list(set_ or ())
-    loaded = load_recipe(recipe, [*overrides, *as_overrides(freeze, layers)])
+    loaded = load_recipe(recipe, [*(set_ or ()), *as_overrides(freeze, layers)])
     if processes > 1 and "RANK" not in os.environ:
         from smile_synth.machine.launch import launch
 
         raise typer.Exit(launch([sys.executable, "-m", "smile_synth", *sys.argv[1:]], processes))
-    command = ["smile-synth", "finetune", model, "--recipe", recipe, "--videos", str(videos), "--out", str(out)]
-    command += ["--freeze"] if freeze else []
-    command += ["--layers", str(layers)] if layers is not None else []
-    command += ["--heads", str(heads)] if heads is not None else []
-    command += [part for override in overrides for part in ("--set", override)]
-    command += ["--device", device] if device != "auto" else []
-    command += ["--max-hours", f"{max_hours:g}"] if max_hours is not None else []
-    command += ["--processes", str(processes)] if processes > 1 else []
+    words = ["finetune", model, "--recipe", recipe, "--videos", str(videos), "--out", str(out)]
+    words += ["--freeze"] if freeze else []
+    words += ["--layers", str(layers)] if layers is not None else []
+    words += ["--heads", str(heads)] if heads is not None else []
+    words += run_options(overrides=set_, device=device, max_hours=max_hours, processes=processes)
     if dry_run:
         from smile_synth.downstream.estimate import estimate
 
         rows = estimate(loaded, model, videos, out, resume=resume, device=device, heads=heads)
         if rows:
-            _print_rows(rows)
-            typer.echo(f"\nNothing was written. Train: {shlex.join([*command, '--resume'] if resume else command)}")
+            print_rows(rows)
+            typer.echo(f"\nNothing was written. Train: {command(*words, *(['--resume'] if resume else []))}")
         return
     from smile_synth.downstream.finetune import finetune as tune
 
     summary = tune(loaded, model, videos, out, resume=resume, device=device, max_hours=max_hours, heads=heads)
     if summary.is_first:
-        _show(summary, videos, shlex.join([*command, "--resume"]))
+        test = command("evaluate", summary.folder, "--videos", videos)
+        show_run(summary, [f"Test it: {test}"], command(*words, "--resume"))
 
 
 def as_overrides(freeze: bool, layers: int | None) -> list[str]:
@@ -91,33 +85,6 @@ def as_overrides(freeze: bool, layers: int | None) -> list[str]:
         overrides += [f"finetune.{name}={fields[name].default}" for name in WITHOUT_EFFECT_ON_HEADS]
         overrides.append("finetune.freeze=true")
     return overrides
-
-
-def _print_rows(rows: list[tuple[str, str]]) -> None:
-    table = Table(box=None, show_header=False, pad_edge=False)
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table)
-
-
-def _show(summary: RunSummary, videos: Path, resume_command: str) -> None:
-    from smile_synth.progress import format_duration
-
-    loss = "" if summary.last_loss is None else f", loss {summary.last_loss:.4f}"
-    folder = summary.folder
-    typer.echo(
-        f"{summary.steps} of {summary.total_steps} updates{loss}; {format_duration(summary.seconds)}, "
-        f"{summary.clips_per_second:.3g} clips/s, waiting for data {100 * summary.waiting_share:.1f}% of the time, "
-        f"{summary.memory_gib:.2f} GiB."
-    )
-    typer.echo(
-        f"Weights {folder}/checkpoints, metrics {folder}/metrics.jsonl, curve {folder}/loss.png, log {folder}/log.txt"
-    )
-    if summary.finished:
-        typer.echo(f"Test it: {shlex.join(['smile-synth', 'evaluate', str(folder), '--videos', str(videos)])}")
-        return
-    sys.stdout.flush()
-    typer.echo(f"Stopped early ({summary.reason}); resume with: {resume_command}")
 
 
 def register(app: typer.Typer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +13,7 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
+from smile_synth.cli.shell import command
 from smile_synth.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -76,7 +78,7 @@ def show(
     if preview is not None:
         _draw(_dataset(name, overrides), preview)
         typer.echo(f"\nwrote {preview}")
-    typer.echo(f"\nLook at it: smile-synth preview {name} -o {Path(name).stem.split(':')[0]}.png")
+    typer.echo(f"\nLook at it: {command('preview', name, '-o', Path(name).stem.split(':')[0] + '.png')}")
 
 
 @generators_app.command("new")
@@ -95,10 +97,10 @@ def new(
 
     module, test, recipe = write_generator(name, folder)
     typer.echo(f"wrote {module}, {test}, {recipe}\n")
-    typer.echo(f"Look at it:   smile-synth preview {module} -o {name}.png")
-    typer.echo(f"Check it:     smile-synth generators check {module}")
-    typer.echo(f"Test it:      pytest {test}")
-    typer.echo(f"Render it:    smile-synth render {recipe} --out {name}.zarr")
+    typer.echo(f"Look at it:   {command('preview', module, '-o', f'{name}.png')}")
+    typer.echo(f"Check it:     {command('generators', 'check', module)}")
+    typer.echo(f"Test it:      pytest {shlex.quote(str(test))}")
+    typer.echo(f"Render it:    {command('render', recipe, '--out', f'{name}.zarr')}")
 
 
 @generators_app.command("check")

@@ -53,8 +53,8 @@ def import_videos(
     from smile_synth.videos.lists import read_videos
 
     loaded = load_recipe(recipe, set_ or [])
-    reading, folder = _located(loaded.section("videos"), videos)
     chosen = _part(part)
+    reading, folder = _located(loaded.section("videos"), videos, chosen)
     listed = read_videos(reading, chosen, folder)
     found, skipped = _usable(listed, reading, folder, out, workers or num_cores())
     height, width = _size(size, reading.short_side)
@@ -72,11 +72,11 @@ def import_videos(
     show_store(store)
 
 
-def _located(reading: VideosParams, videos: Path) -> tuple[VideosParams, Path]:
-    """Return how to read the videos, and their folder, where a list was named instead of it."""
+def _located(reading: VideosParams, videos: Path, part: Part) -> tuple[VideosParams, Path]:
+    """Return how to read the videos, and their folder, where a list of a part of them was named instead of it."""
     if not videos.is_file():
         return reading, videos
-    return reading.model_copy(update={"layout": "list", "train": videos.name}), videos.parent
+    return reading.model_copy(update={"layout": "list", part: videos.name}), videos.parent
 
 
 def _part(name: str) -> Part:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from smile_synth.cli.shell import command
 from smile_synth.errors import AssetError, RecipeError, nearest, printable
 
 if TYPE_CHECKING:
@@ -57,10 +57,9 @@ def init(
     skips = any(" skipped (" in line for line in assets.summaries)
     out.parent.mkdir(parents=True, exist_ok=True)
     replace_file(out, _text(out, backgrounds, objects, like=like, clips=clips, split=split, skips=skips))
-    shown = printable(shlex.quote(str(out)))
-    typer.echo(f"wrote {shown}")
-    typer.echo(f"Look at it: smile-synth preview {shown} -o {out.stem}.png --boxes")
-    typer.echo(f"Render it:  smile-synth render {shown} --out {out.stem}.zarr")
+    typer.echo(printable(f"wrote {out}"))
+    typer.echo(f"Look at it: {command('preview', out, '-o', f'{out.stem}.png', '--boxes')}")
+    typer.echo(f"Render it:  {command('render', out, '--out', f'{out.stem}.zarr')}")
 
 
 def _look(backgrounds: Path | None, objects: Path | None) -> tuple[Assets, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from smile_synth.cli.shell import command
 from smile_synth.errors import ClusterError, printable
 from smile_synth.machine.cores import num_cores
 
@@ -78,7 +80,8 @@ def plan(
     if json_file is not None:
         replace_file(json_file, json.dumps(forecast.document(advice), indent=2) + "\n")
         typer.echo(f"wrote {printable(str(json_file))}")
-    typer.echo(f"Next: smile-synth render {printable(loaded.typed)} --out STORE   (on a cluster: docs/cluster.md)")
+    render = command("render", *shlex.split(loaded.typed), "--out", "STORE")
+    typer.echo(f"Next: {render}   (on a cluster: docs/cluster.md)")
 
 
 def _whole(text: str) -> int:

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
+from smile_synth.cli.shell import command
 from smile_synth.cli.stores import RecipeFolder, TrustCode, open_cache, open_data
-
-if TYPE_CHECKING:
-    from smile_synth.training.summary import RunSummary
+from smile_synth.cli.training import print_rows, run_options, show_run
 
 
 def pretrain(
@@ -69,74 +65,28 @@ def pretrain(
         from smile_synth.machine.launch import launch
 
         raise typer.Exit(launch([sys.executable, "-m", "smile_synth", *sys.argv[1:]], processes))
+    words = ["pretrain", recipe, *(part for path in data for part in ("--data", path)), "--out", str(out)]
+    words += run_options(overrides=set_, device=device, max_hours=max_hours, processes=processes)
+    words += ["--folder", str(folder)] if folder is not None else []
+    words += ["--trust-code"] if trust_code else []
+    words += ["--cache", cache] if cache is not None else []
     if dry_run:
         from smile_synth.training.estimate import estimate
 
         rows = estimate(loaded, stores, out, resume=resume, device=device)
         if rows:
-            _print_rows(rows)
-            command = _command(recipe, data, out, set_, device, max_hours, processes, folder, trust_code, cache, resume)
-            typer.echo(f"\nNothing was written. Train: {command}")
+            print_rows(rows)
+            typer.echo(f"\nNothing was written. Train: {command(*words, *(['--resume'] if resume else []))}")
         return
     from smile_synth.api.pretrain import pretrain as train
 
     summary = train(loaded, stores, out, resume=resume, device=device, max_hours=max_hours)
     if summary.is_first:
-        _show(summary, _command(recipe, data, out, set_, device, max_hours, processes, folder, trust_code, cache, True))
-
-
-def _command(
-    recipe: str,
-    data: list[str],
-    out: Path,
-    overrides: list[str] | None,
-    device: str,
-    max_hours: float | None,
-    processes: int,
-    folder: Path | None,
-    trust_code: bool,
-    cache: str | None,
-    resume: bool,
-) -> str:
-    parts = ["smile-synth", "pretrain", recipe]
-    parts += [part for path in data for part in ("--data", path)]
-    parts += ["--out", str(out)]
-    parts += [part for override in overrides or () for part in ("--set", override)]
-    parts += ["--device", device] if device != "auto" else []
-    parts += ["--max-hours", f"{max_hours:g}"] if max_hours is not None else []
-    parts += ["--processes", str(processes)] if processes > 1 else []
-    parts += ["--folder", str(folder)] if folder is not None else []
-    parts += ["--trust-code"] if trust_code else []
-    parts += ["--cache", cache] if cache is not None else []
-    return shlex.join([*parts, "--resume"] if resume else parts)
-
-
-def _print_rows(rows: list[tuple[str, str]]) -> None:
-    table = Table(box=None, show_header=False, pad_edge=False)
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table)
-
-
-def _show(summary: RunSummary, resume_command: str) -> None:
-    from smile_synth.progress import format_duration
-
-    loss = "" if summary.last_loss is None else f", loss {summary.last_loss:.4f}"
-    typer.echo(
-        f"{summary.steps} of {summary.total_steps} updates{loss}; {format_duration(summary.seconds)}, "
-        f"{summary.clips_per_second:.3g} clips/s, waiting for data {100 * summary.waiting_share:.1f}% of the time, "
-        f"{summary.memory_gib:.2f} GiB."
-    )
-    folder = summary.folder
-    typer.echo(
-        f"Weights {folder}/checkpoints, metrics {folder}/metrics.jsonl, curve {folder}/loss.png, log {folder}/log.txt"
-    )
-    if summary.finished:
-        typer.echo(f"Ask what it learned: smile-synth probe {folder}")
-        typer.echo(f"Use it elsewhere:    smile-synth export {folder} --format safetensors")
-        return
-    sys.stdout.flush()
-    typer.echo(f"Stopped early ({summary.reason}); resume with: {resume_command}")
+        next_steps = [
+            f"Ask what it learned: {command('probe', summary.folder)}",
+            f"Use it elsewhere:    {command('export', summary.folder, '--format', 'safetensors')}",
+        ]
+        show_run(summary, next_steps, command(*words, "--resume"))
 
 
 def register(app: typer.Typer) -> None:

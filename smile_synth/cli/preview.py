@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from smile_synth.cli.shell import command
 from smile_synth.cli.stores import RecipeFolder, TrustCode
 from smile_synth.errors import GeneratorError, RecipeError, StoreError, nearest, printable
 
@@ -111,8 +113,8 @@ def _load(source: str, first: int, count: int, seed: int | None, overrides: list
 
     if source in bundled_recipes() or source.endswith((".yaml", ".yml")):
         recipe = load_recipe(source, overrides if seed is None else [*overrides, f"seed={seed}"])
-        chosen = recipe.typed if seed is None else f"{recipe.typed} --seed {seed}"
-        next_command = f"smile-synth render {printable(chosen)} --out data/{Path(source).stem}.zarr"
+        chosen = [*shlex.split(recipe.typed), *(["--seed", seed] if seed is not None else [])]
+        next_command = command("render", *chosen, "--out", f"data/{Path(source).stem}.zarr")
     else:
         known = registered_names()
         if not source.endswith(".py") and ":" not in source and source not in known:
@@ -125,7 +127,7 @@ def _load(source: str, first: int, count: int, seed: int | None, overrides: list
         for override in overrides:
             apply_override(values, f"dataset.params.{override}")
         recipe = parse_recipe(values, folder=Path.cwd(), origin=f"for generator {source}")
-        next_command = f"smile-synth generators show {source}"
+        next_command = command("generators", "show", source)
     from smile_synth.generator.dataset import Dataset
 
     return _from_dataset(Dataset.of(recipe), first, count, next_command, with_motion=with_motion)
@@ -182,7 +184,7 @@ def _from_store(
         store.read_frames(clips),
         boxes_BKT4,
         captions,
-        f"smile-synth report {path} -o report.html",
+        command("report", path, "-o", "report.html"),
         motion_BTHW2=store.read_motion(clips) if with_motion else None,
     )
 

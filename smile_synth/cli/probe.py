@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from smile_synth.cli.shell import command
 from smile_synth.errors import printable
 
 FULL_RECIPE = "probe-full"
@@ -71,11 +71,10 @@ def probe(
     typer.echo(
         printable(f"wrote {table}, metrics {metrics}, answers {right}, confusion matrices {folder}/confusion-*.png")
     )
-    typer.echo(printable(f"next: {shlex.join(_next_command(model, recipe))}"))
-
-
-def _next_command(model: Path, recipe: str | None) -> list[str]:
-    """Return the command that asks more, or that takes the model elsewhere once all was asked."""
+    # What asks more, or what takes the model elsewhere once all was asked.
+    told = ["--heads", heads] if heads is not None else []
     if recipe == FULL_RECIPE:
-        return ["smile-synth", "export", str(model), "--format", "safetensors"]
-    return ["smile-synth", "probe", str(model), "--recipe", FULL_RECIPE]
+        next_command = command("export", model, "--format", "safetensors", *told)
+    else:
+        next_command = command("probe", model, "--recipe", FULL_RECIPE, *told)
+    typer.echo(f"next: {next_command}")

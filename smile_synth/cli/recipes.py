@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from smile_synth.cli.shell import command
 from smile_synth.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -148,7 +150,8 @@ def check_recipe(recipe: Named, overrides: Overrides = None) -> None:
     for section in ("pretrain", "probe"):
         typer.echo(f"{section:<9} {'given' if getattr(checked, section) is not None else 'not given'}")
     typer.echo(f"digest    {recipe_digest(checked.resolved())[:16]}")
-    typer.echo(f"\nRender it: smile-synth render {checked.typed} --out {checked.name}.zarr")
+    render = command("render", *shlex.split(checked.typed), "--out", f"{checked.name}.zarr")
+    typer.echo(f"\nRender it: {render}")
 
 
 def _show(explanation: Explanation, recipe: Recipe | None) -> None:

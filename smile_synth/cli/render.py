@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from smile_synth.cli.shell import command
 from smile_synth.cli.stores import show_store
 from smile_synth.errors import ClusterError, StoreError, printable
 from smile_synth.machine.array_jobs import find_place
@@ -75,7 +76,7 @@ def render(
         raise typer.BadParameter("--workers has no effect with --engine ray: the cluster says how many there are")
     if recipe is None:
         raise typer.BadParameter("say what to render: smile-synth render RECIPE --out STORE")
-    from smile_synth.api.render import prepare
+    from smile_synth.api.render import prepare, with_suiting_shards
     from smile_synth.recipe.recipe import load_recipe
     from smile_synth.store.storage import locate
 
@@ -83,9 +84,7 @@ def render(
     overrides = [*(set_ or []), *([f"seed={seed}"] if seed is not None else [])]
     if truth is not None:
         overrides.append(f"dataset.store.truth=[{truth}]")
-    loaded = load_recipe(recipe, overrides)
-    if larger := _larger_shards(loaded, out):
-        loaded = load_recipe(recipe, [*overrides, larger])
+    loaded = with_suiting_shards(load_recipe(recipe, overrides), locate(out))
     dataset = prepare(loaded, locate(out), is_virtual=virtual)
     chosen = _engine(engine, workers if workers is not None else num_cores())
     if part is None:
@@ -106,17 +105,6 @@ def _part(text: str) -> ShardPart:
     found = find_place(os.environ, int(count) if count else None)
     typer.echo(f"Part {found.place}/{found.count} of the shards, by {found.source}.")
     return ShardPart(found.place, found.count)
-
-
-def _larger_shards(recipe: Recipe, out: str) -> str:
-    """Return the override that suits an object store, where a recipe leaves the size of shards open; else nothing."""
-    from smile_synth.store.space import clips_per_object
-    from smile_synth.store.storage import StoreUrl, locate
-
-    params = recipe.section("dataset")
-    if not isinstance(locate(out), StoreUrl) or "clips_per_shard" in params.store.model_fields_set:
-        return ""
-    return f"dataset.store.clips_per_shard={clips_per_object(params)}"
 
 
 def _engine(name: str, workers: int) -> Engine:
@@ -146,7 +134,7 @@ def _render_part(recipe: Recipe, dataset: Dataset, out: str, engine: Engine, is_
     clips = fill_store(dataset, out, recipe=recipe.resolved(), engine=engine, part=part, is_virtual=is_virtual)
     shown = printable(out)
     typer.echo(f"Part {part.place}/{part.count} of {shown} is complete ({clips} clips rendered now).")
-    typer.echo(f"When all {part.count} parts are: smile-synth render --finish --out {shown}")
+    typer.echo(f"When all {part.count} parts are: {command('render', '--finish', '--out', out)}")
 
 
 def _finish(recipe: str | None, out: str) -> None:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from smile_synth.cli.stores import RecipeFolder, TrustCode
+from smile_synth.cli.shell import command
+from smile_synth.cli.stores import RecipeFolder, TrustCode, training_command
 from smile_synth.errors import ReportError, printable
 
 if TYPE_CHECKING:
     from smile_synth.api.report import Reported
     from smile_synth.report.measure.content import Report
-    from smile_synth.store import Store
 
 EXIT_FAILED = 1
 
@@ -76,6 +76,7 @@ def report(
             f"report takes one store, or several with --compare, got {len(paths)} stores "
             f"{'with' if compare else 'without'} --compare"
         )
+    from smile_synth.api.report import natural_folder
     from smile_synth.api.report import report as measure
     from smile_synth.report.measure.verdict import check_codes
     from smile_synth.store import Store
@@ -85,52 +86,34 @@ def report(
     check_codes(fail_on or [])
     opened = [Store.open(path, folder=folder, trust_code=trust_code) for path in paths]
     if natural is None and not no_natural:
-        natural = _natural_of_recipe(opened[0], recipe, folder or Path.cwd())
+        natural, note = natural_folder(opened[0], recipe, folder or Path.cwd())
+        if note:
+            typer.echo(printable(f"note: {note}"), err=True)
     made = measure(
         opened,
         out,
         clips=None if all_ else clips,
         seed=seed,
-        natural=natural,
+        natural=natural or "",
         natural_stride=natural_stride,
         feature_model=feature_model,
         feature_clips=feature_clips,
         recipe=recipe,
     )
-    _show(made)
+    _show(made, recipe)
     _fail(made.reports, fail_on or [])
 
 
-def _natural_of_recipe(store: Store, recipe: str | None, folder: Path) -> Path | None:
-    """Return the natural folder that the recipe names, or the store's own recipe where none is given."""
-    from smile_synth.recipe.recipe import load_recipe
-
-    if recipe is not None:
-        loaded = load_recipe(recipe)
-        named, folder = loaded.report.natural if loaded.report is not None else "", loaded.folder
-    else:
-        named = str(((store.recipe or {}).get("report") or {}).get("natural") or "")
-    place = folder / Path(named).expanduser()
-    if not named or place.is_dir():
-        return place if named else None
-    if recipe is not None:
-        raise ReportError(f"report.natural takes a folder of videos or images, got {place}, which is no folder")
-    # A store may have come from elsewhere, without the videos.
-    text = f"note: report.natural {named} of the store's recipe is not in {folder}; give --natural"
-    typer.echo(printable(text), err=True)
-    return None
-
-
-def _show(made: Reported) -> None:
+def _show(made: Reported, recipe: str | None) -> None:
     files, first = made.files, made.stores[0].path
     is_single = len(made.stores) == 1
     for finding in made.reports[0].verdict if is_single else ():
         typer.echo(printable(f"warning [{finding.code}]: {finding.text} {finding.advice}"))
     typer.echo(printable(f"wrote {files.page} ({files.page.stat().st_size / 1e6:.1f} MB) and {files.content}"))
     if is_single:
-        typer.echo(printable(f"next: smile-synth pretrain RECIPE --data {first} --out RUN"))
+        typer.echo(f"next: {training_command(made.stores[0], recipe or '')}")
     else:
-        typer.echo(printable(f"next: smile-synth report {first} for each one's own page"))
+        typer.echo(f"next: {command('report', first)} for each one's own page")
 
 
 def _fail(reports: list[Report], codes: list[str]) -> None:

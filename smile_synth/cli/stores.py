@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from smile_synth.cli.shell import command
 from smile_synth.errors import StoreError, printable
 
 if TYPE_CHECKING:
@@ -57,9 +59,8 @@ def show_store(store: Store, recipe: str = "") -> None:
 
     Args:
         store: a finished one.
-        recipe: as it was typed, where the command knows it; else the bundled one of the store, if there is such.
+        recipe: that rendered it, as it was typed, where the command knows it.
     """
-    from smile_synth.recipe.recipe import bundled_recipes
     from smile_synth.store.summary import format_size, store_nbytes
 
     canvas, path, nbytes = store.canvas, printable(str(store.path)), store_nbytes(store.path)
@@ -69,8 +70,21 @@ def show_store(store: Store, recipe: str = "") -> None:
     typer.echo(
         f"Store {path}: {store.num_clips} clips of {canvas.num_frames} frames, {canvas.height}x{canvas.width}, {size}."
     )
-    typer.echo(f"Look at it: smile-synth preview {path} --out clips.png --boxes")
-    name = str(store.recipe.get("name", ""))
-    trains = store.recipe.get("pretrain") is not None
-    chosen = (printable(recipe) or (name if name in bundled_recipes() else "")) if trains else ""
-    typer.echo(f"Train on it: smile-synth pretrain {chosen or 'RECIPE'} --data {path} --out runs/first")
+    typer.echo(f"Look at it: {command('preview', store.path, '--out', 'clips.png', '--boxes')}")
+    typer.echo(f"Train on it: {training_command(store, recipe if store.recipe.get('pretrain') is not None else '')}")
+
+
+def training_command(store: Store, recipe: str = "") -> str:
+    """Return the command that trains on a store.
+
+    Args:
+        store: a finished one.
+        recipe: that trains, as it was typed; else the store's own, where that trains and is bundled or lies here.
+    """
+    from smile_synth.recipe.recipe import bundled_recipes
+
+    if not recipe and store.recipe.get("pretrain") is not None:
+        name = str(store.recipe.get("name", ""))
+        here = (file for file in (f"{name}.yaml", f"{name}.yml") if Path(file).is_file())
+        recipe = name if name in bundled_recipes() else next(here, "")
+    return command("pretrain", *shlex.split(recipe or "RECIPE"), "--data", store.path, "--out", "runs/first")

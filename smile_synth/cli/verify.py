@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from smile_synth.cli.shell import command
 from smile_synth.errors import printable
 
 if TYPE_CHECKING:
@@ -103,6 +104,6 @@ def _conclude(store: Store, damages: list[Damage], repair: bool) -> None:
 
         advice = f"its clips are those of videos, import them again: {printable(import_command(store.manifest))}"
     else:
-        advice = "render the store again" if repair else f"repair it with: smile-synth verify {path} --repair"
+        advice = "render the store again" if repair else f"repair it with: {command('verify', store.path, '--repair')}"
     typer.echo(f"{path} has {len(damages)} damaged places; {advice}", err=True)
     raise typer.Exit(EXIT_DAMAGED)

@@ -24,6 +24,16 @@ def run_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "run"
 
 
+def test_heads_are_told_where_a_file_does_not_tell(run_folder: Path) -> None:
+    assert CliRunner().invoke(app, ["export", "run", "--format", "videomae"]).exit_code == 0
+    heads = str(tiny_student().shape.encoder.heads)
+    told = ["export", "run.videomae.pth", "--heads", heads, "--out", "again.safetensors"]
+    done = CliRunner().invoke(app, told)
+    assert done.exit_code == 0, done.stderr
+    tokens = [smile_synth.load_encoder(path)(some_frames()).tokens for path in ("run", "again.safetensors")]
+    torch.testing.assert_close(*tokens)
+
+
 @pytest.mark.parametrize(
     ("form", "out"),
     [("videomae", "run.videomae.pth"), ("huggingface", "run.huggingface"), ("safetensors", "my.safetensors")],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,13 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         Image.fromarray(pixels).save(place / f"{number}.png")
     Image.fromarray(np.full((32, 32, 3), 9, np.uint8)).save(tmp_path / "crops" / "cat" / "opaque.png")
     return tmp_path
+
+
+def test_next_commands_can_be_typed_where_names_have_spaces(folders: Path) -> None:
+    made = run("init", "my set.yaml", "--backgrounds", "photos", "--clips", 8)
+    command = next(line for line in made.output.splitlines() if line.startswith("Look at it: smile-synth "))
+    assert run(*shlex.split(command)[4:]).exit_code == 0
+    assert (folders / "my set.png").exists()
 
 
 def test_two_folders_make_a_recipe_that_renders(folders: Path) -> None:

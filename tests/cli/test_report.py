@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from tiny import TinyDataset
 from typer.testing import CliRunner
 
 from smile_synth.cli import app
+from smile_synth.generator.dataset import Dataset
+from smile_synth.recipe.recipe import parse_recipe
 from smile_synth.store import render_store
 
 
@@ -28,11 +31,22 @@ def run(*arguments):
 def test_report_writes_page_and_json_and_names_the_next_command(store, tmp_path):
     code, text = run("report", store, "-o", tmp_path / "r.html", "--feature-model", "none", "--clips", 30)
     assert code == 0, text
-    assert "next: smile-synth pretrain" in text
+    assert f"next: smile-synth pretrain RECIPE --data {store} --out runs/first" in text
     content = json.loads((tmp_path / "r.json").read_text())
     assert content["overview"]["sampled_clips"] == 30
     assert content["features"] is None
     assert "<!doctype html>" in (tmp_path / "r.html").read_text()
+
+
+def test_report_names_the_recipe_that_was_used(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.yaml").write_text("extends: demo\ndataset: {clips: 8}\n")
+    assert run("render", "mine.yaml", "--out", "clips.zarr")[0] == 0
+    code, text = run("report", "clips.zarr", "--feature-model", "none")
+    assert code == 0, text
+    assert "next: smile-synth pretrain mine.yaml --data" in text
+    code, text = run("report", "clips.zarr", "--feature-model", "none", "--recipe", "smile-vit-s")
+    assert "next: smile-synth pretrain smile-vit-s --data" in text, text
 
 
 def test_report_goes_beside_the_store_by_default(store):
@@ -43,7 +57,7 @@ def test_report_goes_beside_the_store_by_default(store):
 
 
 def images(folder):
-    folder.mkdir()
+    folder.mkdir(parents=True)
     for i in range(3):
         Image.fromarray(np.random.default_rng(i).integers(0, 256, (40, 40, 3), np.uint8)).save(folder / f"{i}.png")
     return folder
@@ -73,6 +87,28 @@ def test_natural_folder_of_a_stores_recipe_is_compared_with_where_it_is(tmp_path
     assert "note: report.natural photos of the store's recipe is not in" in text
     images(tmp_path / "photos")
     assert natural_of(store, "--folder", tmp_path, out=tmp_path / "b.html")[0]["images"] == 3
+
+
+@pytest.mark.parametrize("named", ["/", "..", ".", "~", "photos/../.."])
+def test_a_store_names_no_folder_outside_the_users(named, tmp_path):
+    images(tmp_path / "mine" / "photos")
+    dataset = TinyDataset(clips=4, size=32, frames=2)
+    recipe = {**dataset.recipe(), "report": {"natural": named}}
+    store = render_store(dataset, tmp_path / "theirs.zarr", recipe=recipe).path
+    found, text = natural_of(store, "--folder", tmp_path / "mine", out=tmp_path / "a.html")
+    assert found is None
+    assert f"note: report.natural {named} of the store's recipe is not in" in text
+
+
+def test_names_with_dollar_signs_are_shown_as_they_are(tmp_path):
+    parts = {r"$\foo$": {"generator": "shapes"}, "cost $5 and $6": {"generator": "dead_leaves"}}
+    values = {"clips": 8, "generator": "mixture", "params": {"parts": parts}}
+    recipe = {"dataset": {**values, "canvas": {"height": 32, "width": 32, "frames": 2}}}
+    store = render_store(
+        Dataset.of(parse_recipe(recipe, folder=tmp_path, origin="")), tmp_path / "s.zarr", recipe=recipe
+    )
+    assert natural_of(store.path, out=tmp_path / "a.html")[0] is None
+    assert "cost $5 and $6" in (tmp_path / "a.html").read_text()
 
 
 def test_fail_on_sets_the_exit_code(store, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,18 @@ def test_a_preview_cannot_tell(stores: tuple[Path, Path], tmp_path: Path) -> Non
     for name, store in zip(("full.png", "virtual.png"), stores, strict=True):
         assert run("preview", store, "--clip", 7, "--motion", "-o", tmp_path / name).exit_code == 0
     assert (tmp_path / "full.png").read_bytes() == (tmp_path / "virtual.png").read_bytes()
+
+
+def test_a_report_differs_in_nothing_but_what_the_store_is(stores: tuple[Path, Path], tmp_path: Path) -> None:
+    reports = []
+    for store in stores:
+        page = tmp_path / f"{store.name}.html"
+        done = run("report", store, "-o", page, "--feature-model", "efficientnet_lite0")
+        assert done.exit_code == 0, done.output
+        reports.append(json.loads(page.with_suffix(".json").read_text()))
+    full, virtual = reports
+    assert full.pop("overview") != virtual.pop("overview")
+    assert full == virtual
 
 
 def test_info_card_and_verify_know_a_virtual_store(stores: tuple[Path, Path], tmp_path: Path) -> None:

@@ -141,6 +141,17 @@ def test_the_store_trains_and_loads_as_any_other(folder: Path, tmp_path: Path) -
     assert (summary.steps, summary.reason) == (3, "")
 
 
+def test_a_list_that_is_named_is_the_one_that_is_read(folder: Path, tmp_path: Path) -> None:
+    for name, files in (("holdout.csv", range(2)), ("test.csv", range(8))):
+        lines = [f"train/{('run', 'jump')[number % 2]}/{number}.mkv {number % 2}" for number in files]
+        (folder / name).write_text("\n".join(lines) + "\n")
+    few = ["--set", "videos={frames: 4, stride: 2, short_side: 32}", "--workers", "0", "--part", "test"]
+    out = str(tmp_path / "c.zarr")
+    done = CliRunner().invoke(app, ["import-videos", str(folder / "holdout.csv"), "--out", out, *few])
+    assert done.exit_code == 0, done.stderr
+    assert Store.open(out).num_clips == 2
+
+
 def test_the_commands_know_an_imported_store(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (folder / "train" / "run" / "0.mkv").write_text("no video")

@@ -156,7 +156,8 @@ def _look(frames_THWC: Frames, boxes_KT4: npt.NDArray[np.float32], *, rings: Rin
         "changed_share": changed,
         "brightness": np.array(lightness.mean(dtype=np.float64)),
         "contrast": np.array(lightness.std(dtype=np.float64)),
-        "colourfulness": np.array(cv2.magnitude(lab_HWC[..., 1], lab_HWC[..., 2]).mean(dtype=np.float64)),
+        # Not OpenCV's magnitude: its last digit depends on where the pixels lie in memory.
+        "colourfulness": np.array(np.hypot(lab_HWC[..., 1], lab_HWC[..., 2], dtype=np.float64).mean()),
         "background_contrast": np.array(outside.std(dtype=np.float64) if has_background else np.nan),
     }
     return _Look(values, _colour_counts(lab_HWC), np.log(rings.amplitude(frame)), thumbnail(frames_THWC))

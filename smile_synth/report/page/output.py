@@ -43,7 +43,9 @@ def write_report(store: Store, report: Report, files: ReportFiles, plan: Trainin
     Raises:
         ReportError: the place cannot be written.
     """
-    page = _small_page(lambda side_px: build_page(report, take_pictures(store, report, plan, film_side_px=side_px)))
+    page = _small_page(
+        lambda side_px: build_page(report, take_pictures(store, report, plan, film_side_px=side_px), str(store.path))
+    )
     write_text(files.content, report.model_dump_json(indent=1) + "\n")
     write_text(files.page, page)
 

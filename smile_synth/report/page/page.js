@@ -2,7 +2,9 @@
 (() => {
   const players = new Set();
   const gallery = JSON.parse(document.getElementById("gallery").textContent);
-  const films = new Map([...document.querySelectorAll(".player")].map((element) => [element.dataset.clip, element]));
+  // The wide ones show what a student sees of a clip, behind masks.
+  const whole = [...document.querySelectorAll(".player")].filter((element) => !element.closest(".wide"));
+  const films = new Map(whole.map((element) => [element.dataset.clip, element]));
   const button = document.getElementById("play");
   const box = document.getElementById("marks");
   const dialog = document.getElementById("clip");
@@ -96,7 +98,7 @@
     dialog.querySelector(".caption").textContent = caption ? caption.textContent : `clip ${clip}`;
     if (caption) caption.remove();
     const code = dialog.querySelector("code");
-    code.textContent = `smile-synth preview ${code.dataset.store} --clip ${clip} -o clip-${clip}.webp`;
+    code.textContent = `${code.dataset.command} --clip ${clip} -o clip-${clip}.webp`;
     if (film) start(film);
     dialog.showModal();
   };

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
@@ -133,16 +134,18 @@ class Section:
     thumbnails: list[tuple[str, list[Thumbnail]]] = field(default_factory=list)
 
 
-def build_page(report: Report, pictures: PagePictures) -> str:
+def build_page(report: Report, pictures: PagePictures, store: str = "") -> str:
     """Return the page as HTML.
 
     Args:
         report: what it says.
         pictures: what it shows.
+        store: path or URL of the store, for a command that shows a clip; empty: its name.
     """
     template = page_environment().get_template("page.html.j2")
     return template.render(
         report=report,
+        preview=shlex.join(["smile-synth", "preview", store or report.overview.name]),
         pictures=pictures,
         facts=list(_facts(report)),
         sections=list(_sections(report, pictures)),

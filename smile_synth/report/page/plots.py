@@ -30,6 +30,8 @@ PAGE_COLOURS = {
 }
 STYLE: Any = {
     "svg.fonttype": "none",
+    # A name with two dollar signs is no mathematics.
+    "text.parse_math": False,
     "font.size": 9,
     "text.color": INK,
     "axes.labelcolor": INK,
