@@ -5,10 +5,10 @@ Both read the same clips in random order from it, 32 clips under way, in turns, 
 as a training wants them, and frames alone.
 
 - ours: the loader; frames alone by its threads
-- TensorStore: driver zarr3 over kvstore s3, indexes kept in its cache, the next batch under way while one is used
+- TensorStore: driver zarr3 over kvstore s3, indexes kept in its cache of 1 MiB, which boxes of 512 clips fit into, too
 
     python benchmarks/objectstore.py
-    python benchmarks/objectstore.py --clips 2048 --seconds 5
+    python benchmarks/objectstore.py --clips 512 --seconds 2
 """
 
 from __future__ import annotations
@@ -139,8 +139,8 @@ def measured(
 def main() -> None:
     """Measure every reader, and print rates and ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--clips", type=int, default=512)
-    parser.add_argument("--seconds", type=float, default=2.0, help="of one reader in one round")
+    parser.add_argument("--clips", type=int, default=4096)
+    parser.add_argument("--seconds", type=float, default=3.0, help="of one reader in one round")
     parser.add_argument("--rounds", type=int, default=4)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, seaweed(Path(folder)) as server, ExitStack() as stack:
