@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import pickle
 from pathlib import Path
 from typing import Any
@@ -146,7 +145,7 @@ def for_a_trainer(item: Item) -> dict[str, Any]:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [ClipDataset, ClipStream])
 def test_lightning_trains_on_it(store: Store, tmp_path: Path, kind: Any) -> None:
-    lightning = pytest.importorskip("lightning")
+    import lightning
 
     class Module(lightning.LightningModule):  # type: ignore[misc,name-defined]
         def __init__(self) -> None:
@@ -178,7 +177,6 @@ def test_lightning_trains_on_it(store: Store, tmp_path: Path, kind: Any) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(importlib.util.find_spec("accelerate") is None, reason="the Trainer needs accelerate")
 @pytest.mark.parametrize("kind", [ClipDataset, ClipStream])
 def test_the_trainer_of_hugging_face_trains_on_it(store: Store, tmp_path: Path, kind: Any) -> None:
     from transformers import Trainer, TrainingArguments

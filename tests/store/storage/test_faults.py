@@ -165,6 +165,9 @@ def test_the_benchmark_prints_rates_and_ratios() -> None:
     options = ["--clips", "64", "--seconds", "0.2", "--rounds", "1"]
     done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=280, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()[-3:]
-    assert [line.split("  ")[0] for line in lines] == ["TensorStore", "ours", "ours, frames only"]
+    lines = done.stdout.splitlines()[-4:]
+    arrays = ("frames and boxes", "frames only")
+    assert [line.split("  ")[0] for line in lines] == [
+        f"{who}, {what}" for what in arrays for who in ("TensorStore", "ours")
+    ]
     assert all(line.endswith("x TensorStore") for line in lines)
