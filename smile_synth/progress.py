@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from types import TracebackType
 from typing import TextIO
 
@@ -28,6 +29,11 @@ def format_duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def without_exponent(value: float) -> str:
+    """Return a number with three significant digits, or all those before the point, and never an exponent."""
+    return f"{value:.0f}" if abs(value) >= 100 else f"{Decimal(f'{value:.3g}'):f}"
 
 
 class Tracker:
@@ -87,12 +93,13 @@ class Tracker:
         if self.rate <= 0 or self.done < min(UNITS_BEFORE_A_FORECAST, self.total):
             return share
         left = format_duration((self.total - self.done) / self.rate)
-        return f"{share} · {self.rate:.3g} {self.unit}/s · {left} left"
+        return f"{share} · {without_exponent(self.rate)} {self.unit}/s · {left} left"
 
     def closing(self) -> str:
         """Return ``1024 clips in 4 s (231 clips/s)``."""
         elapsed = max(self.elapsed_s, 1e-9)
-        return f"{self.done} {self.unit} in {format_duration(elapsed)} ({self.done / elapsed:.3g} {self.unit}/s)"
+        rate = without_exponent(self.done / elapsed)
+        return f"{self.done} {self.unit} in {format_duration(elapsed)} ({rate} {self.unit}/s)"
 
 
 class Display:

@@ -5,7 +5,7 @@ import io
 import pytest
 
 from smile_synth import progress
-from smile_synth.progress import Tracker, format_duration, track
+from smile_synth.progress import Tracker, format_duration, track, without_exponent
 
 
 class Clock:
@@ -20,6 +20,23 @@ class Clock:
 )
 def test_durations_read_as_people_write_them(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (0.00001234, "0.0000123"), (0.6, "0.6"), (99.96, "100"), (2487.3, "2487"), (1e7, "10000000")],
+)
+def test_numbers_have_no_exponent(value: float, text: str) -> None:
+    assert without_exponent(value) == text
+
+
+def test_fast_work_has_a_rate_without_exponent() -> None:
+    clock = Clock()
+    tracker = Tracker(9948, "render", "clips", lambda _: None, clock)
+    clock.now_s = 2.0
+    tracker.advance(4974)
+    assert "· 2487 clips/s ·" in tracker.status()
+    assert tracker.closing() == "4974 clips in 2 s (2487 clips/s)"
 
 
 def test_status_gives_share_rate_and_time_left() -> None:

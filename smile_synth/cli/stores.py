@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from smile_synth.cli.shell import command
-from smile_synth.errors import StoreError, printable
+from smile_synth.errors import RecipeError, StoreError, printable
 
 if TYPE_CHECKING:
     from smile_synth.store import Store
@@ -79,7 +79,8 @@ def training_command(store: Store, recipe: str = "") -> str:
 
     Args:
         store: a finished one.
-        recipe: that trains, as it was typed; else the store's own, where that trains and is bundled or lies here.
+        recipe: that trains, as it was typed; else the store's own, where that trains and is bundled or lies here. One
+            whose clips are of another size is not named.
     """
     from smile_synth.recipe.recipe import bundled_recipes
 
@@ -87,4 +88,18 @@ def training_command(store: Store, recipe: str = "") -> str:
         name = str(store.recipe.get("name", ""))
         here = (file for file in (f"{name}.yaml", f"{name}.yml") if Path(file).is_file())
         recipe = name if name in bundled_recipes() else next(here, "")
-    return command("pretrain", *shlex.split(recipe or "RECIPE"), "--data", store.path, "--out", "runs/first")
+    words = shlex.split(recipe)
+    if not words or (len(words) == 1 and not _takes(words[0], store)):
+        words = ["RECIPE"]
+    return command("pretrain", *words, "--data", store.path, "--out", "runs/first")
+
+
+def _takes(recipe: str, store: Store) -> bool:
+    from smile_synth.recipe.recipe import load_recipe
+    from smile_synth.training.agreement import takes_canvas
+
+    try:
+        return takes_canvas(load_recipe(recipe), store.canvas)
+    except RecipeError:
+        # A file here that has changed since it rendered the store.
+        return False

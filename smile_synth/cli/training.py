@@ -43,13 +43,13 @@ def show_run(summary: RunSummary, next_steps: list[str], resume_command: str) ->
         next_steps: lines for a run that is finished.
         resume_command: for one that is not.
     """
-    from smile_synth.progress import format_duration
+    from smile_synth.progress import format_duration, without_exponent
 
     loss = "" if summary.last_loss is None else f", loss {summary.last_loss:.4f}"
     typer.echo(
         f"{summary.steps} of {summary.total_steps} updates{loss}; {format_duration(summary.seconds)}, "
-        f"{summary.clips_per_second:.3g} clips/s, waiting for data {100 * summary.waiting_share:.1f}% of the time, "
-        f"{summary.memory_gib:.2f} GiB."
+        f"{without_exponent(summary.clips_per_second)} clips/s, "
+        f"waiting for data {100 * summary.waiting_share:.1f}% of the time, {summary.memory_gib:.2f} GiB."
     )
     folder = summary.folder
     typer.echo(

@@ -82,13 +82,15 @@ def _show(report: CheckReport) -> None:
 
 
 def _cost(report: CheckReport, params: VideosParams, cores: int) -> str:
+    from smile_synth.progress import without_exponent
+
     if not (report.clips_per_s_core and report.tests_per_s_core):
         return "No video could be read, so nothing is known of the cost."
     train = report.parts.get("train", 0)
     tested = report.parts.get("test", report.parts.get("validation", 0))
     lines = [
         f"Decoding ({params.decoder}, {params.frames} frames, short side {params.short_side} px): "
-        f"{report.clips_per_s_core:.3g} clips/s a core."
+        f"{without_exponent(report.clips_per_s_core)} clips/s a core."
     ]
     if train:
         epoch_s = train / report.clips_per_s_core
@@ -100,7 +102,11 @@ def _cost(report: CheckReport, params: VideosParams, cores: int) -> str:
 
 
 def _work(core_s: float, cores: int) -> str:
-    from smile_synth.progress import format_duration
+    from smile_synth.progress import format_duration, without_exponent
 
-    spent = f"{core_s / 3600:.3g} core hours" if core_s >= 3600 else f"{core_s:.3g} core seconds"
+    spent = (
+        without_exponent(core_s / 3600) + " core hours"
+        if core_s >= 3600
+        else without_exponent(core_s) + " core seconds"
+    )
     return f"{spent}, {format_duration(core_s / cores)} on the {cores} cores here"

@@ -61,6 +61,11 @@ def disagreements(recipe: Recipe) -> list[Disagreement]:
     return found
 
 
+def takes_canvas(recipe: Recipe, canvas: Canvas) -> bool:
+    """Whether a recipe trains on clips of this size; one without a section ``dataset`` states none and takes any."""
+    return recipe.dataset is None or recipe.dataset.canvas.canvas == canvas
+
+
 def _grid(canvas: Canvas, pretrain: PretrainParams) -> TokenGrid:
     student = pretrain.student
     return TokenGrid.of(canvas, tubelet_size=student.tubelet_size, patch_size=student.patch_size)

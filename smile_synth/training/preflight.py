@@ -20,6 +20,7 @@ from smile_synth.store import Store
 from smile_synth.store.stream import MOST_CLIPS, Stream, epoch_clips
 from smile_synth.teachers.cache import FeatureCache
 from smile_synth.teachers.teacher import build_teacher
+from smile_synth.training.agreement import takes_canvas
 from smile_synth.training.cost import state_bytes
 from smile_synth.training.distributed import World
 from smile_synth.training.features import find_features
@@ -195,13 +196,11 @@ def _check_stores(stores: Sequence[Store], recipe: Recipe) -> Canvas:
             raise StoreError(
                 f"stores must hold clips of one size: {stores[0].path} has {first}, {store.path} has {store.canvas}"
             )
-    if recipe.dataset is not None:
-        wanted = recipe.dataset.canvas.canvas
-        if wanted != first:
-            raise StoreError(
-                f"the recipe's clips are {wanted}, those of {stores[0].path} are {first}; "
-                f"render the recipe again, or set dataset.canvas to the store's size"
-            )
+    if recipe.dataset is not None and not takes_canvas(recipe, first):
+        raise StoreError(
+            f"the recipe's clips are {recipe.dataset.canvas.canvas}, those of {stores[0].path} are {first}; "
+            f"render the recipe again, or set dataset.canvas to the store's size"
+        )
     return first
 
 

@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 from rich.table import Table
 
-from smile_synth.progress import Display, format_duration
+from smile_synth.progress import Display, format_duration, without_exponent
 
 
 class TrainingView:
@@ -64,7 +64,7 @@ class TrainingView:
     def _line(self, row: Mapping[str, Any], seconds_left: float) -> str:
         return (
             f"{row['stage']} {row['step']}/{self._total} · loss {row['loss']:.4f} · lr {row['learning_rate']:.2e} · "
-            f"{row['clips_per_second']:.3g} clips/s · waiting {100 * row['waiting_share']:.0f}% · "
+            f"{without_exponent(row['clips_per_second'])} clips/s · waiting {100 * row['waiting_share']:.0f}% · "
             f"{format_duration(seconds_left)} left"
         )
 
@@ -86,7 +86,7 @@ def _readable(row: Mapping[str, Any]) -> dict[str, str]:
         "loss": f"{row['loss']:.4f}",
         "learning rate": f"{row['learning_rate']:.2e}",
         "gradient norm": f"{row['gradient_norm']:.3g}",
-        "clips/s": f"{row['clips_per_second']:.3g}",
+        "clips/s": without_exponent(row["clips_per_second"]),
         "waiting for data": f"{100 * row['waiting_share']:.1f}% of the time",
         "arithmetic": f"{row['tflops']:.3g} TFLOP/s",
         "memory": f"{row['memory_gib']:.2f} GiB",

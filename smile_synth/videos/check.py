@@ -107,7 +107,9 @@ def check_videos(params: VideosParams, folder: Path, log: Path, *, threads: int)
         VideoError: the decoder is not installed, or the log is of other settings.
     """
     decoder_of(params.decoder)
-    videos = {part: read_videos(params, part, folder) for part in parts_there(params, folder)}
+    # Without any part, reading the training part says what is wanted.
+    parts: tuple[Part, ...] = parts_there(params, folder) or ("train",)
+    videos = {part: read_videos(params, part, folder) for part in parts}
     files = list(dict.fromkeys(file for part in videos.values() for file in part.files))
     known = _read_log(log, params)
     timed = set(np.linspace(0, len(files) - 1, min(TIMED_CLIPS, len(files))).astype(int).tolist())

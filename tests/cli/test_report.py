@@ -45,8 +45,17 @@ def test_report_names_the_recipe_that_was_used(tmp_path, monkeypatch):
     code, text = run("report", "clips.zarr", "--feature-model", "none")
     assert code == 0, text
     assert "next: smile-synth pretrain mine.yaml --data" in text
+    Path("other.yaml").write_text("extends: demo\ndataset: {clips: 16}\n")
+    code, text = run("report", "clips.zarr", "--feature-model", "none", "--recipe", "other.yaml")
+    assert "next: smile-synth pretrain other.yaml --data" in text, text
+
+
+def test_report_names_no_recipe_that_trains_on_clips_of_another_size(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run("render", "demo", "--set", "dataset.clips=8", "--out", "clips.zarr")[0] == 0
     code, text = run("report", "clips.zarr", "--feature-model", "none", "--recipe", "smile-vit-s")
-    assert "next: smile-synth pretrain smile-vit-s --data" in text, text
+    assert code == 0, text
+    assert "next: smile-synth pretrain RECIPE --data" in text, text
 
 
 def test_report_goes_beside_the_store_by_default(store):

@@ -11,6 +11,7 @@ from smile_synth.report.measure.survey import SurveyParams, survey
 from smile_synth.report.measure.values import QuantitySpec, Values
 from smile_synth.report.page.compare_page import write_comparison
 from smile_synth.report.page.files import report_files
+from smile_synth.report.page.plots import bar_edges, share_below
 
 
 def quantity(values):
@@ -70,3 +71,26 @@ def test_page_shows_every_store(comparison, stores, tmp_path):
     assert page.count("tiny-7.zarr") > 2
     assert "Kolmogorov-Smirnov" in page
     assert files.content.is_file()
+
+
+def test_equal_values_are_one_bar_at_the_value_beside_others():
+    same, spread = quantity(np.zeros(50)), quantity(np.linspace(-1, 1, 201))
+    edges = bar_edges([same, spread])
+    share = np.diff(share_below(same, edges))
+    (bar,) = np.flatnonzero(share)
+    assert share[bar] == 1
+    assert edges[bar] <= 0 <= edges[bar + 1]
+    assert np.diff(share_below(spread, edges)).sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("value", [-1.0, 1.0])
+def test_equal_values_at_an_end_are_not_lost(value):
+    same = quantity(np.full(50, value))
+    share = np.diff(share_below(same, bar_edges([same, quantity(np.linspace(-1, 1, 201))])))
+    assert share[0 if value < 0 else -1] == 1
+
+
+def test_two_datasets_of_one_value_share_one_bar_in_whose_middle_it_lies():
+    same = quantity(np.full(50, 0.3))
+    assert bar_edges([same, same]).tolist() == pytest.approx([-0.2, 0.8])
+    assert np.diff(share_below(same, bar_edges([same, same]))).tolist() == [1]

@@ -126,6 +126,30 @@ def test_warning_is_given_alone_with_its_figure_and_advice(good, code):
     assert finding.advice.endswith(".")
 
 
+@pytest.mark.parametrize(
+    ("patch_size", "size", "text"),
+    [
+        (8, 9.0, None),
+        (8, 7.0, "smaller than 7 px, less than the recipe's token of 8 px"),
+        (None, 9.0, "smaller than 9 px, less than a usual token of 16 px"),
+    ],
+)
+def test_objects_are_small_beside_the_patches_of_the_recipe(good, patch_size, size, text):
+    report = with_training(with_quantity(good, "size", size))
+    report = report.model_copy(update={"training": report.training.model_copy(update={"patch_size": patch_size})})
+    found = judge(report)
+    if text is None:
+        assert found == []
+    else:
+        assert [(finding.code, finding.limit) for finding in found] == [("small-objects", patch_size or 16)]
+        assert text in found[0].text
+
+
+def test_numbers_of_a_warning_have_no_exponent(good):
+    (finding,) = judge(with_training(good, epochs=1234.0 * good.overview.clips))
+    assert f"{1234 * good.overview.clips} times." in finding.text
+
+
 def test_sound_training_and_features_are_not_warned_of(good):
     assert judge(with_features(with_training(good), tokens=38.0, clips=6.0)) == []
 

@@ -126,3 +126,16 @@ def test_the_command_says_all_and_exits_with_1(folder: Path, tmp_path: Path, mon
         2,
         "smile-synth: there is no folder nothing; name the folder that holds the videos and their lists\n",
     )
+
+
+def test_a_folder_without_the_lists_of_the_layout_is_refused_in_one_line(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (folder / "train.csv").unlink()
+    (folder / "val.csv").unlink()
+    done = CliRunner().invoke(app, ["videos", "check", "films", "--recipe", "finetune-k400"])
+    assert done.exit_code == 2
+    assert done.stderr.startswith("smile-synth: films has no list of Kinetics' train part; wanted train.csv")
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "films-check.jsonl").exists()

@@ -199,6 +199,7 @@ class Training(Part):
 
     recipe: str = Field(description="name of the recipe")
     epochs: float = Field(description="how often the student would see each clip")
+    patch_size: int | None = Field(None, description="side of the student's patches in pixels, null in older reports")
     teacher: str | None = Field(description="the teacher, null where the target is pixels")
     masks: list[Masks] = Field(description="one entry for each stage")
 

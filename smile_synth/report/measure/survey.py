@@ -148,6 +148,7 @@ def _training(store: Store, plan: TrainingPlan | None, parts: _Parts) -> Trainin
     return Training(
         recipe=plan.name,
         epochs=plan.epochs(store.num_clips),
+        patch_size=plan.params.student.patch_size,
         teacher=plan.teacher,
         masks=[masks.summary() for masks in parts.masks],
     )

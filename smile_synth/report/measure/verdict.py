@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from smile_synth.errors import ReportError, nearest
+from smile_synth.progress import without_exponent
 from smile_synth.report.measure.asset_summary import UNKNOWN
 from smile_synth.report.measure.content import Counts, Report, ReportWarning, quantities
 
@@ -22,6 +23,7 @@ class Check:
         find: returns the text and the value where a report breaks the limit, else None.
         advice: what to change.
         about: what the warning means, for the documentation.
+        limit_of: returns the limit that the recipe sets, None where ``limit`` holds; None where no recipe sets any.
     """
 
     code: str
@@ -29,6 +31,7 @@ class Check:
     find: Callable[[Report, float], tuple[str, float] | None]
     advice: str
     about: str
+    limit_of: Callable[[Report], float | None] | None = None
 
 
 def judge(report: Report) -> list[ReportWarning]:
@@ -63,10 +66,12 @@ def failed_codes(report: Report, codes: Sequence[str]) -> list[str]:
 
 def _findings(report: Report) -> Iterator[ReportWarning]:
     for check in CHECKS:
-        found = check.find(report, check.limit)
+        own = check.limit_of(report) if check.limit_of is not None else None
+        limit = check.limit if own is None else own
+        found = check.find(report, limit)
         if found is not None:
             text, value = found
-            yield ReportWarning(code=check.code, text=text, figure=value, limit=check.limit, advice=check.advice)
+            yield ReportWarning(code=check.code, text=text, figure=value, limit=limit, advice=check.advice)
 
 
 def _percent(share: float) -> str:
@@ -107,7 +112,12 @@ def _small_objects(report: Report, limit: float) -> tuple[str, float] | None:
     size = quantities(report)["size"].median
     if size is None or size >= limit:
         return None
-    return f"Half of the objects are smaller than {size:.3g} px, less than a usual token of {limit:g} px.", size
+    token = "a usual token" if _patch_size(report) is None else "the recipe's token"
+    return f"Half of the objects are smaller than {size:.3g} px, less than {token} of {limit:g} px.", size
+
+
+def _patch_size(report: Report) -> float | None:
+    return None if report.training is None else report.training.patch_size
 
 
 def _hidden_objects(report: Report, limit: float) -> tuple[str, float] | None:
@@ -179,7 +189,7 @@ def _memorisation(report: Report, limit: float) -> tuple[str, float] | None:
     training, clips = report.training, report.overview.clips
     if training is None or training.epochs / clips <= limit or training.epochs <= MIN_EPOCHS_TO_MEMORISE:
         return None
-    text = f"The recipe {training.recipe!r} shows each of only {clips} clips {training.epochs:.3g} times."
+    text = f"The recipe {training.recipe!r} shows each of only {clips} clips {without_exponent(training.epochs)} times."
     return text, training.epochs / clips
 
 
@@ -260,7 +270,8 @@ CHECKS = (
         16,
         _small_objects,
         "Raise the object sizes, or render on a larger canvas.",
-        "objects are smaller than a usual token",
+        "objects are smaller than a token of the recipe, or than a usual one where no recipe trains",
+        limit_of=_patch_size,
     ),
     Check(
         "hidden-objects",

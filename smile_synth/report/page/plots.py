@@ -82,7 +82,7 @@ def histogram_plot(series: Sequence[tuple[str, Quantity]], *, with_clips: bool =
     if shown:
         edges = bar_edges([quantity for _, quantity in shown])
         for i, (name, quantity) in enumerate(shown):
-            share = 100 * np.diff(_share_below(quantity, edges))
+            share = 100 * np.diff(share_below(quantity, edges))
             colour = SERIES[i % len(SERIES)]
             axes.stairs(share, edges, fill=i == 0, color=colour, alpha=0.75 if i == 0 else 1, label=name, linewidth=1.5)
         axes.set_xlim(edges[0], edges[-1])
@@ -270,7 +270,8 @@ def bar_edges(shown: Sequence[Quantity]) -> Any:
     first, last = int(100 * TAIL_SHARE), -1 - int(100 * TAIL_SHARE)
     low = min(quantity.quantiles[max(first, 1) if _has_far_tail(quantity) else 0] for quantity in shown)
     high = max(quantity.quantiles[min(last, -2) if _has_far_tail(quantity) else -1] for quantity in shown)
-    return np.linspace(low, high if high > low else low + 1, 41)
+    # Where all are the same value there is one bar with it in the middle.
+    return np.linspace(low, high, 41) if high > low else np.array([low - 0.5, low + 0.5])
 
 
 def _has_far_tail(quantity: Quantity) -> bool:
@@ -278,10 +279,14 @@ def _has_far_tail(quantity: Quantity) -> bool:
     return bool(q[-1] - q[0] > 3 * (q[-2] - q[1]) > 0)
 
 
-def _share_below(quantity: Quantity, edges: Any) -> Any:
+def share_below(quantity: Quantity, edges: Any) -> Any:
     """Return the share of values below each edge, from the histogram where its edges are asked for."""
     histogram = quantity.histogram
     assert histogram is not None
+    if quantity.quantiles[0] == quantity.quantiles[-1]:
+        # The values are all the same: they lie in one bar, however wide the bin is that holds them.
+        bar = min(int(np.searchsorted(edges, quantity.quantiles[0], side="right")), len(edges) - 1)
+        return (np.arange(len(edges)) >= bar).astype(float)
     cumulated = np.concatenate([[0], np.cumsum(histogram.counts)]) / max(sum(histogram.counts), 1)
     return np.interp(edges, histogram.edges, cumulated)
 
