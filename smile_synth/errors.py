@@ -143,5 +143,8 @@ def in_one_line(error: Exception) -> str:
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return ``" Did you mean 'x'?"`` for the known word nearest to ``word``, or an empty string."""
-    matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    words = list(known)
+    # People shorten: lr is learning_rate.
+    matches = [one for one in words if "_" in one and word == "".join(part[:1] for part in one.split("_"))]
+    matches = matches or difflib.get_close_matches(word, words, n=1, cutoff=0.5)
     return f" Did you mean {matches[0]!r}?" if matches else ""

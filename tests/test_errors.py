@@ -6,7 +6,7 @@ import errno
 
 import pytest
 
-from smile_synth.errors import AssetError, in_one_line, printable
+from smile_synth.errors import AssetError, in_one_line, nearest, printable
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,8 @@ def test_an_error_is_one_line_whatever_the_file_is_called() -> None:
 def test_an_error_of_the_system_names_file_and_next_step() -> None:
     error = OSError(errno.ENOSPC, "No space left on device", "out\x1b.png")
     assert in_one_line(error) == r"out\x1b.png: no space left on device; free some space, or name another place"
+
+
+def test_initials_find_a_name() -> None:
+    assert nearest("lr", ["floor", "learning_rate", "weight_decay"]) == " Did you mean 'learning_rate'?"
+    assert nearest("flor", ["floor", "learning_rate"]) == " Did you mean 'floor'?"

@@ -42,7 +42,7 @@ def demo(
     for number, (what, arguments) in enumerate(steps, start=1):
         typer.echo(f"\n== {number}/{len(steps)} {what}\n$ smile-synth {shlex.join(arguments)}")
         _run(arguments)
-    typer.echo(_summary(store, run, sheet, page, recipe, format_duration(time.monotonic() - began)))
+    typer.echo(_summary(store, run, sheet, page, format_duration(time.monotonic() - began)))
 
 
 def _run(arguments: list[str]) -> None:
@@ -60,7 +60,7 @@ def _run(arguments: list[str]) -> None:
         raise typer.Exit(code)
 
 
-def _summary(store: Path, run: Path, sheet: Path, page: Path, recipe: str, took: str) -> str:
+def _summary(store: Path, run: Path, sheet: Path, page: Path, took: str) -> str:
     pictures = [sheet, *sorted(run.rglob("*.png"))]
     lines = [
         f"\n== done in {took}",
@@ -71,8 +71,8 @@ def _summary(store: Path, run: Path, sheet: Path, page: Path, recipe: str, took:
         "",
         "Next:",
         f"  smile-synth preview {store} --out moving.webp",
-        f"  smile-synth recipes show {recipe} > mine.yaml",
-        "  smile-synth render mine.yaml --out mine.zarr --set dataset.assets.backgrounds=PHOTOS/",
+        "  smile-synth init mine.yaml --backgrounds PHOTOS --objects CUTOUTS",
+        "  smile-synth render mine.yaml --out mine.zarr",
         "  smile-synth pretrain mine.yaml --data mine.zarr --out runs/mine",
         "  smile-synth probe runs/mine --recipe mine.yaml",
         f"  tensorboard --logdir {run / 'tensorboard'}",

@@ -114,7 +114,9 @@ def _text(
 
 
 def _relative(folder: Path, out: Path) -> str:
-    """Return a folder's path from the recipe's place, as YAML."""
+    """Return a folder's path as YAML: absolute if it was given so, else from the recipe's place."""
+    if folder.is_absolute():
+        return json.dumps(str(folder), ensure_ascii=False)
     path = os.path.relpath(folder.resolve(), out.resolve().parent)
     # A name such as 'crops' alone would mean the built-in images; and JSON's quotes are YAML's.
     return json.dumps(path if path.startswith("..") else f"./{path}", ensure_ascii=False)

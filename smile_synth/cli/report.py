@@ -113,7 +113,7 @@ def _show(made: Reported, recipe: str | None) -> None:
     if is_single:
         typer.echo(f"next: {training_command(made.stores[0], recipe or '')}")
     else:
-        typer.echo(f"next: {command('report', first)} for each one's own page")
+        typer.echo(f"next, for each one's own page: {command('report', first)}")
 
 
 def _fail(reports: list[Report], codes: list[str]) -> None:

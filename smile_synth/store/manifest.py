@@ -293,7 +293,8 @@ def first_difference(ours: Manifest, theirs: Manifest) -> str:
         if part != path:
             was_version, now_version = (manifest.versions.get("smile-synth", "?") for manifest in (ours, theirs))
             what = f"the code of {part}" if part != "generator" else "the code of the generator"
-            return f"{what} is another now (smile-synth {was_version} then, {now_version} now)"
+            versions = f" (smile-synth {was_version} then, {now_version} now)" if was_version != now_version else ""
+            return f"{what} is another now{versions}"
         if path.startswith("assets."):
             return _asset_difference(ours.asset_rows, theirs.asset_rows)
         return f"{path} is {shown(was)} in the store and {shown(now)} now"

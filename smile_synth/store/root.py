@@ -179,6 +179,10 @@ def shards_belong_to(path: Location, root: Root) -> bool:
 
 
 def _why_no_root(path: Location) -> str:
+    if isinstance(path, Path) and path.is_file():
+        is_recipe = path.suffix in (".yaml", ".yml")
+        advice = f"render it with: smile-synth render {path} --out STORE" if is_recipe else "a store is a folder"
+        return f"there is no store at {path}, which is a file; {advice}"
     workspace, storage = Workspace(path), storage_of(path)
     if not path.is_dir() if isinstance(path, Path) else storage.is_empty():
         return f"there is no store at {path}; render one with: smile-synth render RECIPE --out {path}"

@@ -47,6 +47,14 @@ def test_next_commands_can_be_typed_where_names_have_spaces(folders: Path) -> No
     assert (folders / "my set.png").exists()
 
 
+def test_absolute_folders_stay_absolute(folders: Path) -> None:
+    assert run("init", "mine.yaml", "--backgrounds", folders / "photos", "--clips", 8).exit_code == 0
+    assert f'backgrounds: "{folders / "photos"}"' in (folders / "mine.yaml").read_text()
+    assert run("info", "mine.yaml").output.endswith(
+        "there is no store at mine.yaml, which is a file; render it with: smile-synth render mine.yaml --out STORE\n"
+    )
+
+
 def test_two_folders_make_a_recipe_that_renders(folders: Path) -> None:
     made = run("init", "own/mine.yaml", "--backgrounds", "photos", "--objects", "crops", "--clips", 8)
     assert made.exit_code == 0, made.output

@@ -87,7 +87,10 @@ def locate(place: str | Path | StoreUrl) -> Location:
 def _refuse_spoiled(path: Path) -> None:
     first = path.parts[0] if path.parts else ""
     if first.endswith(":") and first[:-1] in SCHEMES:
-        raise StoreError(f"{str(path)!r} was a URL before it became a Path, which holds none; give it as a string")
+        raise StoreError(
+            f"{str(path)!r} was a URL before it became a Path, which loses a slash, or was typed so; "
+            "write two slashes after the colon, in Python as a string"
+        )
 
 
 def beside(location: Location, suffix: str) -> Path:
