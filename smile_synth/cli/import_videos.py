@@ -51,6 +51,7 @@ def import_videos(
     from smile_synth.videos.importing import ImportParams
     from smile_synth.videos.importing import import_videos as run
     from smile_synth.videos.lists import read_videos
+    from smile_synth.videos.short import short_note, video_lengths
 
     loaded = load_recipe(recipe, set_ or [])
     chosen = _part(part)
@@ -69,6 +70,9 @@ def import_videos(
     )
     if skipped:
         typer.echo(f"{skipped} of {len(listed)} videos were missing or broken, and were left out.")
+    note = short_note(reading, video_lengths(found.files, reading.decoder, threads=workers or num_cores()))
+    if note:
+        typer.echo(note)
     show_store(store)
 
 

@@ -44,12 +44,16 @@ def check(
     from smile_synth.machine.cores import num_cores
     from smile_synth.recipe.recipe import load_recipe
     from smile_synth.videos.check import check_videos
+    from smile_synth.videos.short import short_note
 
     params = load_recipe(recipe, set_ or []).section("videos")
     chosen = log or Path(f"{folder.resolve().name}-check.jsonl")
     report = check_videos(params, folder, chosen, threads=threads or num_cores())
     typer.echo(printable(_counts(report)))
     _show(report)
+    note = short_note(params, [video.num_frames for video in report.checked if not video.problem])
+    if note:
+        typer.echo(note)
     typer.echo(_cost(report, params, num_cores()))
     typer.echo(printable(f"Wrote {chosen}"))
     bad = len(report.missing) + len(report.broken)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import stat
+from contextlib import suppress
 from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
 
 from smile_synth.errors import VideoError
 from smile_synth.recipe.videos import DecoderName
-from smile_synth.videos.frames import Choose, Decoder, Frames, Resize
+from smile_synth.videos.frames import Choose, Decoder, Frames, Resize, VideoInfo
 
 
 def decode(file: Path, choose: Choose, *, short_side: int | None, decoder: DecoderName = "pyav") -> Frames:
@@ -47,6 +51,27 @@ def decode_resized(file: Path, choose: Choose, resize: Resize, decoder: DecoderN
         raise VideoError(
             f"video {file} cannot be read: {reason[0].lower()}{reason[1:]}; replace it, or take it out of the list"
         ) from None
+
+
+class _Known(Exception):  # noqa: N818 - no error: all that was asked is known
+    """A video has said how many frames it has."""
+
+
+def num_frames_of(file: Path, decoder: DecoderName = "pyav") -> int:
+    """Return how many frames a video announces; none is decoded.
+
+    Raises:
+        VideoError: as of ``decode``.
+    """
+    announced: list[int] = []
+
+    def stop(info: VideoInfo) -> npt.NDArray[np.int64]:
+        announced.append(info.num_frames)
+        raise _Known
+
+    with suppress(_Known):
+        decode_resized(file, stop, _keeping_size, decoder)
+    return announced[0]
 
 
 def decoder_of(name: DecoderName) -> Decoder:

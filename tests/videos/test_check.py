@@ -139,3 +139,20 @@ def test_a_folder_without_the_lists_of_the_layout_is_refused_in_one_line(
     assert done.stderr.startswith("smile-synth: films has no list of Kinetics' train part; wanted train.csv")
     assert len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "films-check.jsonl").exists()
+
+
+def test_the_command_says_how_many_videos_are_shorter_than_a_clip(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    # Videos of 20 to 24 frames; clips span 22.
+    small = ["--set", "videos={frames: 8, stride: 3, short_side: 24}"]
+    done = CliRunner().invoke(app, ["videos", "check", "films", *small])
+    assert (
+        "2 of 5 videos that were read show fewer than the 22 frames that a clip spans (videos.frames=8, "
+        "videos.stride=3), so their clips repeat their last frame; "
+        "lower videos.stride or videos.frames, such as --set videos.stride=2 for the shortest "
+        "(20 frames).\n"
+    ) in done.stdout
+    fitting = ["--set", "videos={frames: 8, stride: 2, short_side: 24}", "--log", "other.jsonl"]
+    assert "fewer than" not in CliRunner().invoke(app, ["videos", "check", "films", *fitting]).stdout

@@ -17,7 +17,7 @@ from smile_synth.recipe.dataset import StoreParams
 from smile_synth.recipe.videos import VideosParams
 from smile_synth.store import Store
 from smile_synth.store.verify import verify_store
-from smile_synth.videos import importing
+from smile_synth.videos import importing, short
 from smile_synth.videos.decoding import decode
 from smile_synth.videos.importing import ImportParams, import_videos
 from smile_synth.videos.lists import read_videos
@@ -181,3 +181,37 @@ def test_the_commands_know_an_imported_store(folder: Path, tmp_path: Path, monke
     assert (done.exit_code, again in done.stderr) == (1, True)
     done = CliRunner().invoke(app, ["verify", "d.zarr", "--repair"])
     assert (done.exit_code, again in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        ("frames: 16, stride: 4", "8 of 8 videos that were read show fewer than the 61 frames that a clip spans"),
+        ("frames: 16, stride: 4", "such as --set videos.frames=10 --set videos.stride=1 for the shortest (10 frames)."),
+        (
+            "frames: 12, sampling: uniform",
+            "2 of 8 videos that were read show fewer than the 12 frames that a clip spans",
+        ),
+        ("frames: 12, sampling: uniform", "such as --set videos.frames=10 for the shortest (10 frames)."),
+        ("frames: 10, stride: 1", ""),
+    ],
+)
+def test_an_import_says_how_many_videos_are_shorter_than_a_clip(
+    folder: Path, tmp_path: Path, settings: str, line: str
+) -> None:
+    few = ["--set", f"videos={{{settings}, short_side: 32}}", "--workers", "0"]
+    done = CliRunner().invoke(app, ["import-videos", str(folder), "--out", str(tmp_path / "c.zarr"), *few])
+    assert done.exit_code == 0, done.stderr
+    assert (line or "Store ") in done.stdout
+    assert ("fewer than" in done.stdout) == bool(line)
+
+
+def test_lengths_are_of_a_bounded_number_of_videos_and_broken_ones_count_none(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = list(read_videos(READING, "train", folder).files)
+    assert sorted(short.video_lengths(files, "pyav", threads=2)) == list(range(10, 18))
+    monkeypatch.setattr(short, "LOOKED_AT", 2)
+    assert len(short.video_lengths(files, "opencv", threads=1)) == 2
+    files[0].write_text("no video")
+    assert len(short.video_lengths(files, "pyav", threads=1)) == 1
