@@ -139,7 +139,8 @@ class Trial:
         data = ("--data", str(self.store), "--out", str(run), "--resume")
         run_command("pretrain", self.recipe, *data, *overrides(plan["settings"]))
         # The questions of the demo, whatever was trained.
-        run_command("probe", str(run), "--recipe", "demo", "--clips", str(self.out / "clips"), *overrides(PROBE))
+        folders = ("--out", str(run / "probe"), "--clips", str(self.out / "clips"))
+        run_command("probe", str(run), "--recipe", "demo", *folders, *overrides(PROBE))
 
     def _clips_per_second(self, settings: Sequence[str]) -> float:
         """Return how fast a setting trains, masked clips, from the second half of a short run."""

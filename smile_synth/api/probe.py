@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
@@ -55,14 +56,15 @@ def probe(
     """Measure what a model's frozen features know, with the same network untrained as baseline.
 
     Clips and features are kept; called again after an interruption, it resumes. Table, metrics and pictures are written
-    into ``out``.
+    into ``out``, or, of a recipe that is given without it, into a folder of the recipe's name in ``probe``.
 
     Args:
         model: run folder, checkpoint, export, published VideoMAE file, or Hugging Face folder.
         recipe: with a section ``probe``; None: that of the run, or ``probe-motion``.
         overrides: ``key.sub=value`` each, over a recipe that is given by name or path.
-        out: folder for results; None: ``probe`` in the run's folder.
-        clips: folder of rendered clips, for several models to share; None: ``clips`` in ``out``.
+        out: folder for results, features and clips; None: ``probe`` in the run's folder, and for results ``probe/NAME``
+            where a recipe NAME is given.
+        clips: folder of rendered clips, for several models to share; None: ``clips`` in ``out`` or in ``probe``.
         data: stores that it was pretrained on, to check for shared images.
         heads: attention heads, where the file does not tell.
         device: ``auto``, ``cpu`` or ``cuda``.
@@ -87,11 +89,13 @@ def probe(
     chosen, is_ours = choose_recipe(recipe, Path(model), overrides)
     params = chosen.section("probe")
     probed = open_model(Path(model), where, canvas=params.canvas, heads=heads)
-    folder = probed.out if out is None else Path(out)
+    base = probed.out if out is None else Path(out)
+    # What one recipe found stays when another is asked.
+    folder = base / _recipe_name(recipe) if out is None and recipe is not None else base
     known, note = pretraining_assets(probed, as_stores(data))
     place = ProbePlace(
-        features=folder / "features",
-        clips=folder / "clips" if clips is None else Path(clips),
+        features=base / "features",
+        clips=base / "clips" if clips is None else Path(clips),
         recipe_folder=chosen.folder,
         device=where,
         workers=workers or num_cores(),
@@ -106,6 +110,12 @@ def probe(
             extractors, params, probed.canvas, place, checkpoint=str(model), supervised=supervised_of(probed, params)
         )
     return Probed(results, write_results(results, folder), folder)
+
+
+def _recipe_name(recipe: RecipeLike) -> str:
+    """Return what a folder for a recipe's results is called: the recipe's name, or that of its file."""
+    name = recipe.name if isinstance(recipe, Recipe) else Path(recipe).stem
+    return re.sub(r"[^\w.-]+", "-", name).strip(".-") or "recipe"
 
 
 def choose_recipe(recipe: RecipeLike | None, model: Path, overrides: Sequence[str]) -> tuple[Recipe, bool]:

@@ -25,9 +25,13 @@ def probe(
     recipe: Annotated[
         str | None, typer.Option(help="Recipe with a probe section; else the run's own, or probe-motion.")
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for results; else MODEL/probe.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Folder for results; else MODEL/probe; with --recipe NAME, MODEL/probe/NAME."),
+    ] = None,
     clips: Annotated[
-        Path | None, typer.Option(help="Folder of rendered clips, for several models to share; else OUT/clips.")
+        Path | None,
+        typer.Option(help="Folder of rendered clips, for several models to share; else in OUT or MODEL/probe."),
     ] = None,
     data: Annotated[
         list[str] | None, typer.Option("--data", "-d", help="Store it was pretrained on, to check for shared images.")
@@ -42,7 +46,8 @@ def probe(
 ) -> None:
     """Measure what frozen features know, with the same network untrained as baseline.
 
-    Clips and features are kept; after Ctrl-C the same command resumes.
+    Each recipe named with --recipe has a folder of its own for results; clips and features are shared.
+    After Ctrl-C the same command resumes.
 
     \b
     Examples:

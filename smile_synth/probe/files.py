@@ -22,7 +22,7 @@ def write_results(results: ProbeResults, folder: Path) -> list[Path]:
 
     Args:
         results: what to write.
-        folder: made if there is none; files of an earlier probe are replaced.
+        folder: made if there is none; files of an earlier probe are replaced, its other pictures removed.
 
     Returns:
         The files, the most telling first.
@@ -40,6 +40,8 @@ def write_results(results: ProbeResults, folder: Path) -> list[Path]:
             picture = folder / f"confusion-{question.name}-{classifier}.png"
             replace_file(picture, partial(draw_confusions, question, classifier))
             pictures.append(picture)
+    for old in set(folder.glob("confusion-*.png")).difference(pictures):
+        old.unlink()
     _write_right(results, right)
     return [table, metrics, right, *pictures]
 

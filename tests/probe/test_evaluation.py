@@ -12,6 +12,8 @@ import torch
 from conftest import CommandLine
 from tiny_videos import brightening
 
+from smile_synth.api.probe import Probed
+from smile_synth.api.probe import probe as probe_model
 from smile_synth.errors import ModelError, ProbeError
 from smile_synth.interop.encoder import VideoEncoder
 from smile_synth.interop.formats import export, read_student
@@ -286,3 +288,39 @@ def test_the_command_prints_the_table_and_names_files_and_the_next_command(
     missing = smile_synth("probe", "nowhere")
     assert missing.returncode == 2
     assert missing.stderr.strip().count("\n") == 0
+
+
+def ask(run: Path, recipe: str | None, *overrides: str) -> Probed:
+    small = [*SMALL, "probe.baselines=[]", "probe.classifiers=[knn]", *overrides]
+    return probe_model(run, recipe, overrides=small, device="cpu", workers=1, view=None)
+
+
+def test_a_second_recipe_leaves_the_results_of_the_first_and_shares_its_clips(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    own, bundled = ask(run, None), ask(run, "probe-motion")
+    kept = {path: path.read_bytes() for path in (*own.files, *bundled.files)}
+    clips, features = sorted((run / "probe" / "clips").iterdir()), sorted((run / "probe" / "features").iterdir())
+    mine = tmp_path / "my questions.yaml"
+    mine.write_text("extends: probe-motion\n")
+    third = ask(run, str(mine))
+    assert [probed.folder for probed in (own, bundled, third)] == [
+        run / "probe",
+        run / "probe" / "probe-motion",
+        run / "probe" / "my-questions",
+    ]
+    assert {path: path.read_bytes() for path in kept} == kept
+    assert clips
+    assert features
+    assert sorted((run / "probe" / "clips").iterdir()) == clips
+    assert sorted((run / "probe" / "features").iterdir()) == features
+    ready = load_recipe("probe-motion", [*SMALL, "probe.baselines=[]", "probe.classifiers=[knn]"])
+    out = tmp_path / "out"
+    assert probe_model(run, ready, out=out, clips=run / "probe" / "clips", device="cpu", view=None).folder == out
+
+
+def test_the_same_recipe_again_leaves_no_picture_of_questions_that_were_not_asked_again(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    first = ask(run, "probe-motion")
+    assert len({path.name for path in first.folder.glob("*.png")}) == 2
+    second = ask(run, "probe-motion", "probe.questions=[{name: outline, source: straight, label: outline}]")
+    assert [path.name for path in second.folder.glob("*.png")] == ["confusion-outline-knn.png"]
