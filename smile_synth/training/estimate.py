@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,14 +24,15 @@ from smile_synth.training.pace import memory_nbytes
 from smile_synth.training.preflight import Job, build, check
 from smile_synth.training.stages import MaskedStage
 
-CLIPS_TO_TIME = 4
-PATIENCE_S = 3.0
+CLIPS_TO_TIME, UPDATES_TO_TIME, GROWTH = 4, 5, 4
+# An update that takes so long shows the pace of a full batch; one size is given so long.
+ENOUGH_S, PATIENCE_S = 0.5, 3.0
 
 Rows = list[tuple[str, str]]
 
 
 def estimate(recipe: Recipe, stores: Sequence[Store], out: Path, *, resume: bool, device: str) -> Rows:
-    """Check a training as its start would, run a few small updates that are thrown away, and say what it would take.
+    """Check a training as its start would, run a few updates that are thrown away, and say what it would take.
 
     Args:
         recipe, stores, out, resume, device: as for ``pretrain``.
@@ -107,16 +110,13 @@ def _resources(job: Job, learner: Learner) -> Rows:
 
 
 def _memory(job: Job, learner: Learner, stage: MaskedStage, timed: int) -> str:
-    """Return what a device needs: what the small updates took, and by arithmetic what the rest of a batch adds."""
+    """Return what a device needs: what the timed updates took, and by arithmetic what the rest of a batch adds."""
     measured = memory_nbytes(job.world.device)
     share = stage.clips_per_batch // job.world.size
-    at_a_time = min(job.params.runtime.micro_batch or share, share)
-    value_nbytes = 2 if learner.precision == torch.bfloat16 else 4
-    frames = job.grid.canvas.num_frames * job.grid.canvas.height * job.grid.canvas.width * 3
-    a_clip = learner.cost(stage.mask).activation_bytes(value_nbytes) + frames * value_nbytes
+    at_a_time, frames = _clips_at_a_time(job, stage), _frames_nbytes(job)
     # On a CPU the batches that are read ahead are in the same memory.
     held = share * (batches_held(job.params.loading.prefetch_batches) if job.world.device.type == "cpu" else 1)
-    rest = max(0, at_a_time - timed) * a_clip + max(0, held - timed) * frames
+    rest = max(0, at_a_time - timed) * _clip_nbytes(job, learner, stage) + max(0, held - timed) * frames
     state = state_bytes(learner.num_parameters, ema=job.params.ema_decay is not None)
     return (
         f"about {(measured + rest) / 2**30:.2f} GiB a device: {measured / 2**30:.2f} measured with {timed} "
@@ -125,21 +125,72 @@ def _memory(job: Job, learner: Learner, stage: MaskedStage, timed: int) -> str:
     )
 
 
+def _frames_nbytes(job: Job) -> int:
+    canvas = job.grid.canvas
+    return canvas.num_frames * canvas.height * canvas.width * 3
+
+
+def _clip_nbytes(job: Job, learner: Learner, stage: MaskedStage) -> float:
+    """Return what one more clip at a time takes on its device, by arithmetic."""
+    value_nbytes = 2 if learner.precision == torch.bfloat16 else 4
+    return learner.cost(stage.mask).activation_bytes(value_nbytes) + _frames_nbytes(job) * value_nbytes
+
+
 def _time_a_clip(job: Job, learner: Learner, stage: MaskedStage) -> tuple[float, int]:
-    """Return the seconds that a clip takes in small updates at a learning rate of zero, and how small they were."""
+    """Return the seconds that a clip takes in updates at a learning rate of zero, and of how many clips they were.
+
+    A few clips say little of a full batch: most of a small update is overhead. So updates grow, up to the clips that
+    training has at a time, until one takes long enough, or the next would not surely fit into memory.
+    """
     still = replace(stage, schedule=replace(stage.schedule, base=0.0, floor=0.0, start=0.0))
     learner.start_stage(still)
-    seconds = _time_update(job, learner, still, 1)
-    if seconds > PATIENCE_S and job.world.device.type == "cpu":
+    device = job.world.device
+    seconds = _update_s(job, learner, still, _batch(job, 1))
+    if device.type == "cpu" and job.world.any(seconds > PATIENCE_S):
         return seconds, 1
+    limit = _clips_at_a_time(job, stage)
+    count = min(CLIPS_TO_TIME, limit)
+    while True:
+        began = time.perf_counter()
+        seconds = _typical_update_s(job, learner, still, count)
+        is_enough = seconds >= ENOUGH_S or time.perf_counter() - began > PATIENCE_S
+        larger = min(GROWTH * count, limit)
+        is_full = larger * _clip_nbytes(job, learner, stage) > _free_nbytes(device) / 2
+        # Asked of all processes together: all must time the same clips.
+        if count == limit or job.world.any(is_enough or is_full):
+            return seconds / count, count
+        count = larger
+
+
+def _clips_at_a_time(job: Job, stage: MaskedStage) -> int:
     share = stage.clips_per_batch // job.world.size
-    count = min(CLIPS_TO_TIME, share, job.params.runtime.micro_batch or share)
-    _time_update(job, learner, still, count)
-    return _time_update(job, learner, still, count) / count, count
+    return min(job.params.runtime.micro_batch or share, share)
 
 
-def _time_update(job: Job, learner: Learner, stage: MaskedStage, count: int) -> float:
-    """Return the seconds that an update on ``count`` clips of each process takes."""
+def _free_nbytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _typical_update_s(job: Job, learner: Learner, stage: MaskedStage, count: int) -> float:
+    """Return the median seconds of a few updates on ``count`` clips of each process, after one that warms up."""
+    clips = _batch(job, count)
+    _update_s(job, learner, stage, clips)
+    timed = [_update_s(job, learner, stage, clips)]
+    while len(timed) < UPDATES_TO_TIME and not job.world.any(sum(timed) > ENOUGH_S):
+        timed.append(_update_s(job, learner, stage, clips))
+    return statistics.median(timed)
+
+
+def _update_s(job: Job, learner: Learner, stage: MaskedStage, clips: DeviceBatch) -> float:
+    began = time.perf_counter()
+    learner.update(clips, stage, 0, 0).loss.item()
+    return time.perf_counter() - began
+
+
+def _batch(job: Job, count: int) -> DeviceBatch:
+    """Return ``count`` clips of each process."""
     world = job.world
     with Loader(
         job.stores,
@@ -155,7 +206,4 @@ def _time_update(job: Job, learner: Learner, stage: MaskedStage, count: int) -> 
     motion = None if batch.motion_BTHW2 is None else batch.motion_BTHW2.to(world.device)
     features = None if batch.features_BND is None else batch.features_BND.to(world.device)
     frames, boxes = batch.frames_BTHWC.to(world.device), batch.boxes_BKT4.to(world.device)
-    clips = DeviceBatch(frames, boxes, batch.first, motion, features)
-    began = time.perf_counter()
-    learner.update(clips, stage, 0, 0).loss.item()
-    return time.perf_counter() - began
+    return DeviceBatch(frames, boxes, batch.first, motion, features)

@@ -49,6 +49,7 @@ def mask_panels(
     *,
     error_N: npt.NDArray[np.float32] | None = None,
     motions_N2: Sequence[npt.NDArray[np.float32]] = (),
+    unpredicted: str = "",
 ) -> list[Panel]:
     """Return the rows of a picture, one column a tubelet: the input, what the student sees, where the error is, motion.
 
@@ -59,6 +60,7 @@ def mask_panels(
         error_N: error of each hidden token; the others are not looked at. None where nothing hidden is predicted.
         motions_N2: true and predicted motion of every token in pixels a frame, x before y, NaN where there is none;
             the first sets the scale, by ``motion_limit``.
+        unpredicted: tokens whose motion is not predicted, where there are any: the caption says that they are grey.
 
     Returns:
         Two to five rows. Errors go from dark red for none to bright yellow for the clip's largest; motion has the
@@ -77,7 +79,8 @@ def mask_panels(
         rows.append(("squared error of hidden tokens", np.where(hidden, heat, first_frames // 4), largest))
     if len(motions_N2):
         limit = motion_limit(motions_N2[0])
-        for caption, motion_N2 in zip(("true motion", "predicted motion"), motions_N2, strict=True):
+        predicted = f"predicted motion; grey: {unpredicted}, which are not predicted" if unpredicted else ""
+        for caption, motion_N2 in zip(("true motion", predicted or "predicted motion"), motions_N2, strict=True):
             rows.append((caption, _on_pixels(motion_colours(motion_N2, limit), grid), None))
     return [Panel(caption, tiles.astype(np.uint8), largest) for caption, tiles, largest in rows]
 
@@ -186,11 +189,10 @@ def _draw_mean(axes: Any, rows: Sequence[Row]) -> None:
 
 
 def _smooth(values: Sequence[float]) -> list[float]:
-    """Return a moving average over a fiftieth of the values, or a quarter of few, without delay at the start."""
+    """Return a centred moving average over a fiftieth of the values, or a quarter of few; at the ends, of half as many.
+
+    A window forgets: an exponential average of a short run would stay above a loss that fell by orders of magnitude.
+    """
     window = max(len(values) / SMOOTHING_SHARE, min(len(values) / 4, SMOOTHING_POINTS), 1)
-    decay = 1 - 1 / window
-    smoothed, weight, total = [], 0.0, 0.0
-    for value in values:
-        total, weight = decay * total + (1 - decay) * value, decay * weight + (1 - decay)
-        smoothed.append(total / weight)
-    return smoothed
+    reach = int(window) // 2
+    return [float(np.mean(values[max(i - reach, 0) : i + reach + 1])) for i in range(len(values))]

@@ -88,11 +88,17 @@ class Watch:
             self._job.grid,
             error_N=look.error_BN[0].cpu().numpy() if predicts_hidden else None,
             motions_N2=motions,
+            unpredicted=self._unpredicted(),
         )
         image = captioned(panels, f"update {step}", limit_px=motion_limit(motions[0]) if motions else None)
         save_png(image, self._job.folder.pictures / f"step-{step:08d}.png")
         if self._log is not None:
             self._log.picture("input, visible, error", image, step)
+
+    def _unpredicted(self) -> str:
+        """Return which tokens have no predicted motion, for people; empty where all have."""
+        motion = self._learner.objective.motion
+        return {"visible": "hidden tokens", "hidden": "visible tokens"}.get(motion.tokens, "") if motion else ""
 
 
 def _motions(look: Look, unit_px: float) -> list[npt.NDArray[np.float32]]:

@@ -40,6 +40,30 @@ def test_the_memory_of_a_batch_is_what_was_measured_and_the_rest_by_arithmetic(t
     assert "updates/s" in rows["time"]
 
 
+@pytest.mark.parametrize(
+    ("micro_batch", "free_nbytes", "timed"),
+    [(None, 2**40, 8), (6, 2**40, 6), (None, 0, 4)],
+    ids=["all", "micro", "full"],
+)
+def test_updates_are_timed_on_as_many_clips_as_are_trained_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, micro_batch: int | None, free_nbytes: int, timed: int
+) -> None:
+    monkeypatch.setattr("smile_synth.training.estimate._free_nbytes", lambda device: free_nbytes)
+    recipe = tiny_recipe(batch_size=12 if micro_batch else 8, runtime={"micro_batch": micro_batch})
+    rows = dict(estimate(recipe, [tiny_store(tmp_path)], tmp_path / "run", resume=False, device="cpu"))
+    assert f"measured with {timed} at a time" in rows["time"]
+    assert f"measured with {timed} clips" in rows["memory"]
+
+
+def test_a_long_update_is_long_enough_to_forecast_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("smile_synth.training.estimate._update_s", lambda *_: 0.6)
+    recipe = tiny_recipe(batch_size=8, max_steps=10)
+    rows = dict(estimate(recipe, [tiny_store(tmp_path)], tmp_path / "run", resume=False, device="cpu"))
+    assert "measured with 4 at a time" in rows["time"]
+    # Ten updates on two lots of four clips.
+    assert rows["time"].startswith("about 12 s (0.15 s a clip")
+
+
 def test_dry_run_finds_what_does_not_fit(tmp_path: Path) -> None:
     store = tiny_store(tmp_path)
     with pytest.raises(TrainingError, match="a batch takes 100 clips"):

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFont
 
 from smile_synth.masking.grid import TokenGrid
-from smile_synth.training.pictures import CAPTION_PX, GAP_PX, captioned, loss_curve, mask_panels
+from smile_synth.training.pictures import CAPTION_PX, FONT_PX, GAP_PX, MIN_WIDTH_PX, captioned, loss_curve, mask_panels
 
 GRID = TokenGrid(tubelets=2, rows=2, columns=2, tubelet_size=2, patch_size=4)
 FRAMES = np.full((4, 8, 8, 3), 200, np.uint8)
@@ -58,6 +58,26 @@ def test_picture_has_a_caption_above_every_row_and_scales_for_colours() -> None:
         # Only the scale of the errors is coloured; words are grey.
         is_coloured = (np.ptp(strip.astype(int), axis=-1) > 60).any()
         assert is_coloured == (panel.largest is not None)
+
+
+def test_caption_of_predicted_motion_says_why_tokens_are_grey() -> None:
+    motions = [np.ones((8, 2), np.float32)] * 2
+    panels = mask_panels(FRAMES, np.arange(8) < 4, GRID, motions_N2=motions, unpredicted="hidden tokens")
+    assert panels[2].caption == "true motion"
+    assert panels[3].caption == "predicted motion; grey: hidden tokens, which are not predicted"
+    assert ImageFont.load_default(FONT_PX).getlength(panels[3].caption) < MIN_WIDTH_PX
+
+
+def test_smoothed_loss_follows_a_loss_that_falls_by_orders_of_magnitude(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from matplotlib.axes import Axes
+
+    titles = []
+    monkeypatch.setattr(Axes, "set_title", lambda axes, text, **_: titles.append(text))
+    losses = [*np.geomspace(1.0, 0.0016, 20), *[0.0016] * 20]
+    loss_curve([{"step": i, "loss": loss, "stage": "a"} for i, loss in enumerate(losses)], tmp_path / "loss.png")
+    assert titles == ["40 points, last smoothed 0.0016"]
 
 
 def test_loss_curve_shows_what_predicting_the_mean_loses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
