@@ -49,6 +49,9 @@ def test_updates_are_timed_on_as_many_clips_as_are_trained_at_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, micro_batch: int | None, free_nbytes: int, timed: int
 ) -> None:
     monkeypatch.setattr("smile_synth.training.estimate._free_nbytes", lambda device: free_nbytes)
+    # Whatever else the machine does.
+    monkeypatch.setattr("smile_synth.training.estimate._update_s", lambda *_: 0.01)
+    monkeypatch.setattr("smile_synth.training.estimate.PATIENCE_S", 100.0)
     recipe = tiny_recipe(batch_size=12 if micro_batch else 8, runtime={"micro_batch": micro_batch})
     rows = dict(estimate(recipe, [tiny_store(tmp_path)], tmp_path / "run", resume=False, device="cpu"))
     assert f"measured with {timed} at a time" in rows["time"]
