@@ -148,3 +148,12 @@ def _is_running(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+@pytest.mark.slow
+def test_a_script_that_guards_nothing_is_told_what_to_do(tmp_path: Path) -> None:
+    script = tmp_path / "mine.py"
+    script.write_text(f"import smile_synth as ss\nss.render('demo', {str(tmp_path / 'clips')!r}, workers=2)\n")
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 1
+    assert "while it started; in a script, call this below: if __name__ == '__main__'" in done.stderr

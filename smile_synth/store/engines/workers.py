@@ -176,8 +176,8 @@ def _check_alive(worker: Worker) -> None:
 def _death(worker: Worker) -> StoreError:
     reason = how_it_ended(worker.process)
     hint = "; if memory ran out, use fewer --workers" if worker.process.exitcode == -signal.SIGKILL else ""
-    if worker.process.exitcode == 1 and worker.shard is None:
-        hint = "; a script must call it below: if __name__ == '__main__'"
+    if worker.process.exitcode == 1 and worker.clip == NO_CLIP and not worker.state[1]:
+        hint = "; in a script, call this below: if __name__ == '__main__'"
     return StoreError(
         f"a worker process {reason} {worker.place}{hint}; "
         f"completed shards are safe: run the same command again to resume"
