@@ -5,12 +5,13 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from smile_synth.errors import ClusterError
+from smile_synth.errors import ClusterError, RecipeError
 from smile_synth.generator.dataset import Dataset
 from smile_synth.plan.forecast import Cluster, Forecast, Rendering, Training
 from smile_synth.plan.sample import measure
 from smile_synth.plan.training_cost import training_cost
 from smile_synth.recipe.recipe import Recipe
+from smile_synth.training.agreement import takes_canvas
 
 
 def make_forecast(
@@ -34,6 +35,11 @@ def make_forecast(
         raise ClusterError(f"--scratch must be a folder that exists, got {scratch}")
     dataset = Dataset.of(recipe)
     # First what can be refused at once.
+    if model is not None and model.dataset is not None and not takes_canvas(model, dataset.canvas):
+        raise RecipeError(
+            f"{model.typed} trains on clips of {model.dataset.canvas.canvas}, those of {recipe.typed} are "
+            f"{dataset.canvas}; set dataset.canvas of one of them to the other's size"
+        )
     cost = None if model is None else training_cost(model, dataset.canvas, len(dataset))
     with tempfile.TemporaryDirectory(prefix="smile-synth-plan-", dir=scratch) as folder:
         sample = measure(recipe, dataset, Path(folder), seconds=seconds, workers=workers)

@@ -210,6 +210,7 @@ def run(*arguments: object) -> Result:
         (["demo", "--model", "smile-vit-b", "--gpu", "abacus"], "--gpu is one of h200"),
         (["demo", "--scratch", "nowhere"], "--scratch must be a folder that exists, got nowhere"),
         (["dmeo"], "Did you mean 'demo'?"),
+        (["demo", "--model", "smile-vit-b"], "smile-vit-b trains on clips of 16x224x224, those of demo are 8x32x32"),
         (["demo", "--clips", "100", "--model", "demo"], "the store holds 100; render more clips"),
     ],
 )
