@@ -9,7 +9,7 @@ from pathlib import Path
 from smile_synth.downstream.finetune import Finetuning, open_source
 from smile_synth.downstream.learner import ClassifierLearner
 from smile_synth.downstream.preflight import FinetuneJob, build, check
-from smile_synth.progress import format_duration
+from smile_synth.progress import format_duration, without_exponent
 from smile_synth.recipe.recipe import Recipe
 from smile_synth.training.cost import peak_flops, state_bytes
 from smile_synth.training.device import using_threads
@@ -83,7 +83,7 @@ def _resources(job: FinetuneJob, learner: ClassifierLearner) -> Rows:
         ("memory", f"weights, gradients and moments {state / 2**30:.2f} GiB a device; activations come on top"),
         (
             "arithmetic",
-            f"{flops / 1e9:.3g} GFLOP a clip, measured {flops / seconds / 1e12:.3g} TFLOP/s"
+            f"{without_exponent(flops / 1e9)} GFLOP a clip, measured {flops / seconds / 1e12:.3g} TFLOP/s"
             + (f", {100 * flops / seconds / peak:.0f}% of the device's peak" if peak else ""),
         ),
         ("reading", f"{read_s:.2g} s for the first {count} videos over all processes, on idle threads"),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from smile_synth.plan.forecast import HOUR_S, Forecast, Rendering, Training
 from smile_synth.plan.sample import Sample
-from smile_synth.progress import format_duration
+from smile_synth.progress import format_duration, without_exponent
 from smile_synth.store.summary import format_size
 
 Row = tuple[str, str]
@@ -80,13 +80,14 @@ def _training(training: Training) -> Iterator[Row]:
     yield (
         "training",
         f"{format_duration(training.seconds)} on {cluster.gpus} x {cluster.gpu.name}, {cost.total_steps:,} updates, "
-        f"every clip {cost.clips_seen / training.clips:.3g} times ({basis})",
+        f"every clip {without_exponent(cost.clips_seen / training.clips)} times ({basis})",
     )
     yield (
         "to feed the GPUs",
         f"{training.clips_per_s:,.0f} clips/s: {training.network_gbit_per_s:.3g} Gbit/s of network, "
-        f"{training.node_gbit_per_s:.3g} for each host of {cluster.gpus_a_node} GPUs; {training.read_cores:.3g} cores "
-        f"to read, or {training.draw_cores:.3g} to render the clips instead",
+        f"{training.node_gbit_per_s:.3g} for each host of {cluster.gpus_a_node} GPUs; "
+        f"{without_exponent(training.read_cores)} cores to read, or "
+        f"{without_exponent(training.draw_cores)} to render the clips instead",
     )
     yield (
         "memory a rank",

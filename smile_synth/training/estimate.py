@@ -13,7 +13,7 @@ import torch
 
 from smile_synth.loader.loader import Loader
 from smile_synth.loader.memory import batches_held
-from smile_synth.progress import format_duration
+from smile_synth.progress import format_duration, without_exponent
 from smile_synth.recipe.recipe import Recipe
 from smile_synth.store import Store
 from smile_synth.training.cost import peak_flops, state_bytes
@@ -97,7 +97,7 @@ def _resources(job: Job, learner: Learner) -> Rows:
         ("memory", _memory(job, learner, stage, timed)),
         (
             "arithmetic",
-            f"{flops / 1e9:.3g} GFLOP a clip, measured {rate / 1e12:.3g} TFLOP/s"
+            f"{without_exponent(flops / 1e9)} GFLOP a clip, measured {rate / 1e12:.3g} TFLOP/s"
             + (f", {100 * rate / peak:.0f}% of the device's peak" if peak else ""),
         ),
         (

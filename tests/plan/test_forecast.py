@@ -155,6 +155,15 @@ def test_people_read_that_speed_is_assumed(cost: TrainingCost) -> None:
     assert "waited for a core 90%" in dict(rows(Forecast("mine.yaml", busy, cluster, None)))["busy"]
 
 
+def test_large_numbers_of_the_table_have_no_exponent(cost: TrainingCost) -> None:
+    cluster = Cluster(512, 8, H100, 0.35)
+    few = Training(replace(SAMPLE, draw_s=1.0), cost, cluster, 10)
+    said = dict(rows(Forecast("mine.yaml", rendering(), cluster, few)))
+    assert f"every clip {cost.clips_seen / 10:.0f} times" in said["training"]
+    assert few.draw_cores > 1000
+    assert f"or {few.draw_cores:.0f} to render" in said["to feed the GPUs"]
+
+
 def test_what_the_first_shards_take_longer_counts_as_start(tmp_path: Path) -> None:
     dataset = TinyDataset(clips=16)
     store = render_store(dataset, tmp_path / "clips", recipe=dataset.recipe())
