@@ -129,6 +129,11 @@ def printable(text: str) -> str:
     )
 
 
+def counted(number: int, noun: str) -> str:
+    """Return ``1 clip`` or ``2 clips``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def in_one_line(error: Exception) -> str:
     """Return what people read of an error: one line without control characters; an OSError names file and next step."""
     text = str(error)

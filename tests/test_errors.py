@@ -6,7 +6,7 @@ import errno
 
 import pytest
 
-from smile_synth.errors import AssetError, in_one_line, nearest, printable
+from smile_synth.errors import AssetError, counted, in_one_line, nearest, printable
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,11 @@ from smile_synth.errors import AssetError, in_one_line, nearest, printable
 def test_printable_text_has_nothing_that_a_terminal_obeys(text: str, shown: str) -> None:
     assert printable(text) == shown
     printable(text).encode("utf-8")
+
+
+@pytest.mark.parametrize(("number", "text"), [(0, "0 places"), (1, "1 place"), (2, "2 places")])
+def test_one_is_singular(number: int, text: str) -> None:
+    assert counted(number, "place") == text
 
 
 def test_an_error_is_one_line_whatever_the_file_is_called() -> None:

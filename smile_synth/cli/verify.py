@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from smile_synth.cli.shell import command
-from smile_synth.errors import printable
+from smile_synth.errors import counted, printable
 
 if TYPE_CHECKING:
     from smile_synth.generator.dataset import Dataset
@@ -68,7 +68,7 @@ def verify(
         _note_difference(opened, dataset)
         before = len(damages)
         damages = repair_store(opened, dataset, damages)
-        typer.echo(f"{before - len(damages)} of {before} damaged places were repaired.")
+        typer.echo(f"{before - len(damages)} of {counted(before, 'damaged place')} repaired.")
         opened = Store.open(store, folder=folder, trust_code=trust_code)
     if rerender and dataset is not None:
         _note_difference(opened, dataset)
@@ -105,5 +105,5 @@ def _conclude(store: Store, damages: list[Damage], repair: bool) -> None:
         advice = f"its clips are those of videos, import them again: {printable(import_command(store.manifest))}"
     else:
         advice = "render the store again" if repair else f"repair it with: {command('verify', store.path, '--repair')}"
-    typer.echo(f"{path} has {len(damages)} damaged places; {advice}", err=True)
+    typer.echo(f"{path} has {counted(len(damages), 'damaged place')}; {advice}", err=True)
     raise typer.Exit(EXIT_DAMAGED)

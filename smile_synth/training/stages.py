@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from smile_synth.errors import TrainingError
+from smile_synth.errors import TrainingError, counted
 from smile_synth.recipe.pretrain import MaskParams, OptimizerParams, PretrainParams, StageParams
 from smile_synth.training.schedule import Schedule, published_step
 
@@ -105,8 +105,8 @@ def _lay_out(params: PretrainParams, stage: StageParams, num_clips: int | None) 
     steps_per_epoch = -(-num_clips // clips_per_batch) if is_padded else num_clips // clips_per_batch
     if steps_per_epoch == 0:
         raise TrainingError(
-            f"a batch takes {clips_per_batch} clips (batch_size {params.batch_size}, {masks} masks a clip), the store "
-            f"holds {num_clips}; render more clips or lower pretrain.batch_size"
+            f"a batch takes {clips_per_batch} clips (batch_size {params.batch_size}, {counted(masks, 'mask')} a clip), "
+            f"the store holds {num_clips}; render more clips or lower pretrain.batch_size"
         )
     limits = [stage.epochs * steps_per_epoch if stage.epochs else None, stage.max_steps]
     num_steps = min(limit for limit in limits if limit is not None)

@@ -131,8 +131,10 @@ def test_verify_finds_and_repairs(recipe: Path, tmp_path: Path) -> None:
     assert damaged.exit_code == 1
     assert "DAMAGED array frames, shard 1, clip 4: the chunk fails its checksum" in damaged.output
     assert f"smile-synth verify {out} --repair" in damaged.output
+    assert "has 1 damaged place;" in damaged.output
     repaired = run("verify", out, "--repair")
     assert repaired.exit_code == 0, repaired.output
+    assert "1 of 1 damaged place repaired." in repaired.output
     assert tree(out) == before
 
 

@@ -70,6 +70,8 @@ def test_page_shows_every_store(comparison, stores, tmp_path):
     page = files.page.read_text()
     assert page.count("tiny-7.zarr") > 2
     assert "Kolmogorov-Smirnov" in page
+    assert ">Clips<" in page
+    assert "Clips, clips" not in page
     assert files.content.is_file()
 
 

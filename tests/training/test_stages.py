@@ -40,7 +40,9 @@ def test_max_steps_cuts_the_stage_and_its_schedule() -> None:
 
 
 def test_store_smaller_than_a_batch_is_refused() -> None:
-    with pytest.raises(TrainingError, match=r"a batch takes 8 clips .* the store holds 7; render more"):
+    with pytest.raises(
+        TrainingError, match=r"a batch takes 8 clips \(.*, 1 mask a clip\), the store holds 7; render more"
+    ):
         plan_stages(params(), num_clips=7)
 
 

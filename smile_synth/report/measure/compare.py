@@ -119,7 +119,7 @@ def _figures(reports: Sequence[Report]) -> Iterator[ComparedFigure]:
 
     looks, motions, features = ([getattr(r, part) for r in reports] for part in ("appearance", "motion", "features"))
     overviews = [report.overview for report in reports]
-    yield figure("clips", "Clips", "clips", [o.clips for o in overviews])
+    yield figure("clips", "Clips", "", [o.clips for o in overviews])
     yield figure("disk", "On disk", "MB", [o.bytes_on_disk / 1e6 for o in overviews])
     yield figure("off_canvas", "Objects off the canvas", "% of frames", [100 * m.off_canvas_share for m in motions])
     moving = [100 * m.moving_cameras / o.sampled_clips for m, o in zip(motions, overviews, strict=True)]
