@@ -100,7 +100,7 @@ def _text(
         "  assets:",
     ]
     for kind, folder in (("backgrounds", backgrounds), ("objects", objects)):
-        lines.append(f"    {kind}: {'builtin' if folder is None else _relative(folder, out)}")
+        lines.append(f"    {kind}: {'builtin' if folder is None else _as_yaml(folder, out)}")
     if split == "all":
         lines.append("    # Too few images to keep some of them for probing; with three and more of a kind: pretrain.")
     else:
@@ -113,7 +113,7 @@ def _text(
     return "\n".join(lines)
 
 
-def _relative(folder: Path, out: Path) -> str:
+def _as_yaml(folder: Path, out: Path) -> str:
     """Return a folder's path as YAML: absolute if it was given so, else from the recipe's place."""
     if folder.is_absolute():
         return json.dumps(str(folder), ensure_ascii=False)

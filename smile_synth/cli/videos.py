@@ -108,9 +108,5 @@ def _cost(report: CheckReport, params: VideosParams, cores: int) -> str:
 def _work(core_s: float, cores: int) -> str:
     from smile_synth.progress import format_duration, without_exponent
 
-    spent = (
-        without_exponent(core_s / 3600) + " core hours"
-        if core_s >= 3600
-        else without_exponent(core_s) + " core seconds"
-    )
-    return f"{spent}, {format_duration(core_s / cores)} on the {cores} cores here"
+    number, unit = (core_s / 3600, "hours") if core_s >= 3600 else (core_s, "seconds")
+    return f"{without_exponent(number)} core {unit}, {format_duration(core_s / cores)} on the {cores} cores here"
